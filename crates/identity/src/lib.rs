@@ -1,1 +1,24 @@
-//! identity.
+//! The words that every part of Signet shares: SPIFFE ID, trust domain, serial number, validity, trust bundle, and the kinds
+//! and reasons of refusals. `verify` judges peers. Nothing here does input or output; time is always an argument.
+
+pub mod bundle;
+pub mod clock;
+pub mod digest;
+pub mod duration;
+pub mod hex;
+pub mod leaf;
+pub mod reason;
+pub mod serial;
+pub mod spiffe_id;
+pub mod validity;
+pub mod verify;
+
+pub use bundle::TrustBundle;
+pub use clock::{Clock, SystemClock};
+pub use digest::{Fingerprint, KeyDigest};
+pub use leaf::Leaf;
+pub use reason::{Kind, Reason};
+pub use serial::Serial;
+pub use spiffe_id::{SpiffeId, SpiffeIdError, TrustDomain};
+pub use validity::Validity;
+pub use verify::{PeerVerifier, Usage, VerifyError};
