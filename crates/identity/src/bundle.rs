@@ -4,8 +4,8 @@
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
-use crate::spiffe_id::TrustDomain;
 use crate::Fingerprint;
+use crate::spiffe_id::TrustDomain;
 
 /// Most roots in one bundle; more is an attack, not a rollover.
 pub const MAX_ROOTS: usize = 64;
@@ -28,7 +28,9 @@ pub enum BundleError {
     #[error("trust bundle is not PEM certificates: {0}")]
     Pem(String),
     /// A certificate that cannot be a trust anchor.
-    #[error("certificate {index} of the trust bundle (sha-256 {fingerprint}) cannot be a trust anchor: {why}")]
+    #[error(
+        "certificate {index} of the trust bundle (sha-256 {fingerprint}) cannot be a trust anchor: {why}"
+    )]
     Root {
         /// Its place, from 0.
         index: usize,
@@ -53,11 +55,19 @@ impl TrustBundle {
     /// A bundle of these roots without CRLs and with sequence 0. No root at all is legal and trusts nobody.
     pub fn new(trust_domain: TrustDomain, roots: Vec<CertificateDer<'static>>) -> Result<Self, BundleError> {
         if roots.len() > MAX_ROOTS {
-            return Err(BundleError::TooLarge { found: roots.len(), limit: MAX_ROOTS, unit: "roots" });
+            return Err(BundleError::TooLarge {
+                found: roots.len(),
+                limit: MAX_ROOTS,
+                unit: "roots",
+            });
         }
         let bytes = roots.iter().map(|root| root.len()).sum();
         if bytes > MAX_BYTES {
-            return Err(BundleError::TooLarge { found: bytes, limit: MAX_BYTES, unit: "bytes" });
+            return Err(BundleError::TooLarge {
+                found: bytes,
+                limit: MAX_BYTES,
+                unit: "bytes",
+            });
         }
         for (index, root) in roots.iter().enumerate() {
             webpki::anchor_from_trusted_cert(root).map_err(|e| BundleError::Root {
@@ -66,13 +76,22 @@ impl TrustBundle {
                 why: e.to_string(),
             })?;
         }
-        Ok(Self { trust_domain, roots, crls: Vec::new(), sequence: 0 })
+        Ok(Self {
+            trust_domain,
+            roots,
+            crls: Vec::new(),
+            sequence: 0,
+        })
     }
 
     /// Reads concatenated PEM certificates.
     pub fn from_pem(trust_domain: TrustDomain, pem: &[u8]) -> Result<Self, BundleError> {
         if pem.len() > MAX_BYTES {
-            return Err(BundleError::TooLarge { found: pem.len(), limit: MAX_BYTES, unit: "bytes" });
+            return Err(BundleError::TooLarge {
+                found: pem.len(),
+                limit: MAX_BYTES,
+                unit: "bytes",
+            });
         }
         let roots = CertificateDer::pem_slice_iter(pem)
             .collect::<Result<Vec<_>, _>>()
@@ -112,7 +131,9 @@ impl TrustBundle {
 
     /// The one root with this fingerprint, if it is here.
     pub fn root(&self, fingerprint: &Fingerprint) -> Option<&CertificateDer<'static>> {
-        self.roots.iter().find(|root| Fingerprint::of(root) == *fingerprint)
+        self.roots
+            .iter()
+            .find(|root| Fingerprint::of(root) == *fingerprint)
     }
 
     /// The roots as concatenated PEM, each ending with a newline.
@@ -123,8 +144,16 @@ impl TrustBundle {
 
 impl std::fmt::Debug for TrustBundle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let roots: Vec<String> = self.roots.iter().map(|r| Fingerprint::of(r).to_string()).collect();
-        write!(f, "TrustBundle({}, sequence {}, roots {roots:?})", self.trust_domain, self.sequence)
+        let roots: Vec<String> = self
+            .roots
+            .iter()
+            .map(|r| Fingerprint::of(r).to_string())
+            .collect();
+        write!(
+            f,
+            "TrustBundle({}, sequence {}, roots {roots:?})",
+            self.trust_domain, self.sequence
+        )
     }
 }
 
@@ -170,9 +199,18 @@ mod tests {
     fn garbage_and_crowds_are_refused() {
         let td = TrustDomain::new("td").unwrap();
         let garbage = CertificateDer::from(vec![0x30, 0x00]);
-        assert!(matches!(TrustBundle::new(td.clone(), vec![garbage]), Err(BundleError::Root { index: 0, .. })));
+        assert!(matches!(
+            TrustBundle::new(td.clone(), vec![garbage]),
+            Err(BundleError::Root { index: 0, .. })
+        ));
         let crowd = vec![root(); MAX_ROOTS + 1];
-        assert!(matches!(TrustBundle::new(td.clone(), crowd), Err(BundleError::TooLarge { found: 65, .. })));
-        assert!(matches!(TrustBundle::from_pem(td, &vec![b' '; MAX_BYTES + 1]), Err(BundleError::TooLarge { .. })));
+        assert!(matches!(
+            TrustBundle::new(td.clone(), crowd),
+            Err(BundleError::TooLarge { found: 65, .. })
+        ));
+        assert!(matches!(
+            TrustBundle::from_pem(td, &vec![b' '; MAX_BYTES + 1]),
+            Err(BundleError::TooLarge { .. })
+        ));
     }
 }

@@ -58,11 +58,15 @@ fn sha256(bytes: &[u8]) -> [u8; SHA256_BYTES] {
 }
 
 fn parse(text: &str) -> Result<[u8; SHA256_BYTES], DigestError> {
-    let wrong = || DigestError { found: text.chars().take(100).collect() };
+    let wrong = || DigestError {
+        found: text.chars().take(100).collect(),
+    };
     if text.chars().filter(|c| *c != ':').count() != 2 * SHA256_BYTES {
         return Err(wrong());
     }
-    hex::decode(text).and_then(|bytes| bytes.try_into().ok()).ok_or_else(wrong)
+    hex::decode(text)
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(wrong)
 }
 
 impl fmt::Display for Fingerprint {
@@ -112,7 +116,11 @@ mod tests {
         let fingerprint = Fingerprint::of(b"abc");
         let text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(fingerprint.to_string(), text);
-        let colons: Vec<String> = text.as_bytes().chunks(2).map(|c| String::from_utf8_lossy(c).to_uppercase()).collect();
+        let colons: Vec<String> = text
+            .as_bytes()
+            .chunks(2)
+            .map(|c| String::from_utf8_lossy(c).to_uppercase())
+            .collect();
         assert_eq!(colons.join(":").parse(), Ok(fingerprint));
         assert!(text[1..].parse::<Fingerprint>().is_err());
         assert!("zz".repeat(32).parse::<Fingerprint>().is_err());

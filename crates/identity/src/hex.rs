@@ -3,7 +3,11 @@
 /// Lower-case hex of `bytes`.
 pub fn encode(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|nibble| char::from(DIGITS[usize::from(nibble)])).collect()
+    bytes
+        .iter()
+        .flat_map(|b| [b >> 4, b & 15])
+        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
+        .collect()
 }
 
 /// Reads hex of any case with or without colons; an odd count of digits stands for a missing leading zero.
@@ -15,7 +19,12 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
         .map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok()))
         .collect::<Option<_>>()?;
     let (odd, pairs) = digits.split_at(digits.len() % 2);
-    Some(odd.iter().copied().chain(pairs.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1])).collect())
+    Some(
+        odd.iter()
+            .copied()
+            .chain(pairs.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]))
+            .collect(),
+    )
 }
 
 #[cfg(test)]

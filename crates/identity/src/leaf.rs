@@ -102,9 +102,9 @@ impl Leaf {
             .map_err(|e| wrong(e.to_string()))
             .and_then(|(begin, end)| Validity::new(begin, end).map_err(|e| wrong(e.to_string())))?;
         let serial = Serial::from_bytes(cert.raw_serial()).map_err(|e| wrong(e.to_string()))?;
-        let attribute = |mut found: Box<dyn Iterator<Item = &x509_parser::x509::AttributeTypeAndValue<'_>> + '_>| {
-            found.next().and_then(|a| a.as_str().ok()).map(str::to_owned)
-        };
+        let attribute = |mut found: Box<
+            dyn Iterator<Item = &x509_parser::x509::AttributeTypeAndValue<'_>> + '_,
+        >| { found.next().and_then(|a| a.as_str().ok()).map(str::to_owned) };
         let mut leaf = Self {
             serial,
             validity,
@@ -115,7 +115,8 @@ impl Leaf {
             subject: cert.subject().to_string(),
             subject_common_name: attribute(Box::new(cert.subject().iter_common_name())),
             subject_serial_number: attribute(Box::new(
-                cert.subject().iter_by_oid(&x509_parser::oid_registry::OID_X509_SERIALNUMBER),
+                cert.subject()
+                    .iter_by_oid(&x509_parser::oid_registry::OID_X509_SERIALNUMBER),
             )),
             authority_key_id: None,
             subject_key_id: None,
@@ -140,7 +141,10 @@ impl Leaf {
                     });
                 }
                 ParsedExtension::ExtendedKeyUsage(usage) => {
-                    self.extended = Some(ExtendedUsage { server: usage.server_auth, client: usage.client_auth });
+                    self.extended = Some(ExtendedUsage {
+                        server: usage.server_auth,
+                        client: usage.client_auth,
+                    });
                 }
                 ParsedExtension::AuthorityKeyIdentifier(id) => {
                     self.authority_key_id = id.key_identifier.as_ref().map(|key| key.0.to_vec());
@@ -159,7 +163,8 @@ impl Leaf {
                 GeneralName::DNSName(dns) => self.dns_names.push((*dns).to_owned()),
                 GeneralName::IPAddress(octets) => {
                     let v4 = <[u8; 4]>::try_from(*octets).map(IpAddr::from);
-                    self.ip_addresses.extend(v4.or_else(|_| <[u8; 16]>::try_from(*octets).map(IpAddr::from)));
+                    self.ip_addresses
+                        .extend(v4.or_else(|_| <[u8; 16]>::try_from(*octets).map(IpAddr::from)));
                 }
                 _ => {}
             }
@@ -169,7 +174,9 @@ impl Leaf {
     /// The SPIFFE ID, if the certificate keeps every rule of a leaf X.509-SVID. The chain is not looked at.
     pub fn svid_id(&self) -> Result<SpiffeId, SvidError> {
         let [uri] = self.uris.as_slice() else {
-            return Err(SvidError::UriCount { found: self.uris.len() });
+            return Err(SvidError::UriCount {
+                found: self.uris.len(),
+            });
         };
         let id = SpiffeId::new(uri)?;
         if id.role() == Role::Authority {
@@ -198,8 +205,16 @@ impl Leaf {
 
     /// Whether it may stand above a leaf: cA, critical keyCertSign, and no SPIFFE ID with a path (X509-SVID sections 3.1, 4.1, 4.3).
     pub fn may_sign_svids(&self) -> bool {
-        let names_a_workload = self.uris.iter().filter_map(|uri| SpiffeId::new(uri).ok()).any(|id| !id.path().is_empty());
-        self.is_ca && self.key_usage.is_some_and(|usage| usage.critical && usage.key_cert_sign) && !names_a_workload
+        let names_a_workload = self
+            .uris
+            .iter()
+            .filter_map(|uri| SpiffeId::new(uri).ok())
+            .any(|id| !id.path().is_empty());
+        self.is_ca
+            && self
+                .key_usage
+                .is_some_and(|usage| usage.critical && usage.key_cert_sign)
+            && !names_a_workload
     }
 
     /// Whether a TLS client may present it: extended key usage is absent or has clientAuth.

@@ -40,7 +40,10 @@ impl Kind {
 
 /// A stable reason of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each variant is the word that `word` prints; docs/REASONS.md says when")]
+#[expect(
+    missing_docs,
+    reason = "each variant is the word that `word` prints; docs/REASONS.md says when"
+)]
 pub enum Reason {
     NoProof,
     TokenInvalid,
@@ -207,10 +210,48 @@ impl Reason {
     /// The kind that it belongs to.
     pub fn kind(self) -> Kind {
         match self {
-            Reason::NoProof | Reason::TokenInvalid | Reason::TokenExpired | Reason::TokenRevoked | Reason::TokenSpent | Reason::JwtInvalid | Reason::JwtExpired | Reason::JwtAudience | Reason::JwtIssuerUnknown | Reason::CertificateUntrusted | Reason::CertificateExpired | Reason::CertificateNotYetValid | Reason::CertificateRevoked | Reason::CertificateNotSvid | Reason::ProofsDisagree => Kind::Unauthenticated,
-            Reason::IdentityNotGranted | Reason::NameNotGranted | Reason::NotAdmin | Reason::ImpersonationRefused | Reason::DeviceSuspended | Reason::DeviceRetired | Reason::DeviceUnknown | Reason::LineageFork => Kind::Forbidden,
-            Reason::IdentityAmbiguous | Reason::CsrMalformed | Reason::CsrSignature | Reason::CsrExtension | Reason::CsrSan | Reason::KeyType | Reason::KeyWeak | Reason::KeyBound | Reason::KeyCompromised | Reason::KeyIsAuthority | Reason::LifeTooLong | Reason::LifeTooShort | Reason::ResourceInvalid => Kind::Invalid,
-            Reason::EnrolmentPending | Reason::AuthorityEnded | Reason::ClockImplausible | Reason::StoreUnavailable | Reason::NotReady | Reason::ProviderUnavailable => Kind::Unavailable,
+            Reason::NoProof
+            | Reason::TokenInvalid
+            | Reason::TokenExpired
+            | Reason::TokenRevoked
+            | Reason::TokenSpent
+            | Reason::JwtInvalid
+            | Reason::JwtExpired
+            | Reason::JwtAudience
+            | Reason::JwtIssuerUnknown
+            | Reason::CertificateUntrusted
+            | Reason::CertificateExpired
+            | Reason::CertificateNotYetValid
+            | Reason::CertificateRevoked
+            | Reason::CertificateNotSvid
+            | Reason::ProofsDisagree => Kind::Unauthenticated,
+            Reason::IdentityNotGranted
+            | Reason::NameNotGranted
+            | Reason::NotAdmin
+            | Reason::ImpersonationRefused
+            | Reason::DeviceSuspended
+            | Reason::DeviceRetired
+            | Reason::DeviceUnknown
+            | Reason::LineageFork => Kind::Forbidden,
+            Reason::IdentityAmbiguous
+            | Reason::CsrMalformed
+            | Reason::CsrSignature
+            | Reason::CsrExtension
+            | Reason::CsrSan
+            | Reason::KeyType
+            | Reason::KeyWeak
+            | Reason::KeyBound
+            | Reason::KeyCompromised
+            | Reason::KeyIsAuthority
+            | Reason::LifeTooLong
+            | Reason::LifeTooShort
+            | Reason::ResourceInvalid => Kind::Invalid,
+            Reason::EnrolmentPending
+            | Reason::AuthorityEnded
+            | Reason::ClockImplausible
+            | Reason::StoreUnavailable
+            | Reason::NotReady
+            | Reason::ProviderUnavailable => Kind::Unavailable,
             Reason::NotFound => Kind::Absent,
             Reason::Conflict => Kind::Conflict,
             Reason::TooLarge | Reason::TooManyRequests | Reason::TooManyInFlight => Kind::Exhausted,

@@ -27,12 +27,17 @@ impl Serial {
     pub fn from_bytes(octets: &[u8]) -> Result<Self, SerialError> {
         let significant = &octets[octets.iter().take_while(|b| **b == 0).count()..];
         if significant.is_empty() || significant.len() > MAX_BYTES {
-            return Err(SerialError { found: hex::encode(&octets[..octets.len().min(2 * MAX_BYTES)]) });
+            return Err(SerialError {
+                found: hex::encode(&octets[..octets.len().min(2 * MAX_BYTES)]),
+            });
         }
         let start = MAX_BYTES - significant.len();
         let mut bytes = [0; MAX_BYTES];
         bytes[start..].copy_from_slice(significant);
-        Ok(Self { bytes, start: u8::try_from(start).expect("at most 20") })
+        Ok(Self {
+            bytes,
+            start: u8::try_from(start).expect("at most 20"),
+        })
     }
 
     /// Big-endian octets without leading zeroes.
@@ -76,7 +81,9 @@ impl fmt::Debug for Serial {
 impl FromStr for Serial {
     type Err = SerialError;
     fn from_str(s: &str) -> Result<Self, SerialError> {
-        let wrong = || SerialError { found: s.chars().take(100).collect() };
+        let wrong = || SerialError {
+            found: s.chars().take(100).collect(),
+        };
         if s.len() > 3 * (MAX_BYTES + 1) {
             return Err(wrong());
         }

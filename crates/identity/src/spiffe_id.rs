@@ -79,13 +79,19 @@ pub enum SpiffeIdError {
 impl TrustDomain {
     /// Parses a bare name; a `spiffe://` prefix, a port or upper case is refused.
     pub fn new(name: &str) -> Result<Self, SpiffeIdError> {
-        let wrong = |why: String| SpiffeIdError::TrustDomain { found: shorten(name), why };
+        let wrong = |why: String| SpiffeIdError::TrustDomain {
+            found: shorten(name),
+            why,
+        };
         if name.len() > MAX_TRUST_DOMAIN_BYTES {
             return Err(wrong(format!("{} bytes long", name.len())));
         }
         let parsed = spiffe::TrustDomain::new(name).map_err(|e| wrong(e.to_string()))?;
         if parsed.as_str() != name {
-            return Err(wrong(format!("not in canonical form, which is {:?}", parsed.as_str())));
+            return Err(wrong(format!(
+                "not in canonical form, which is {:?}",
+                parsed.as_str()
+            )));
         }
         Ok(Self(name.to_owned()))
     }
@@ -98,7 +104,10 @@ impl TrustDomain {
     /// The SPIFFE ID of the trust domain itself, `spiffe://example.org`: that of its signing authorities.
     pub fn id(&self) -> SpiffeId {
         let uri = format!("{PREFIX}{}", self.0);
-        SpiffeId { path_at: uri.len(), uri }
+        SpiffeId {
+            path_at: uri.len(),
+            uri,
+        }
     }
 
     /// The SPIFFE ID with this path; `path` begins with `/`.
@@ -113,13 +122,21 @@ impl SpiffeId {
         if uri.len() > MAX_ID_BYTES {
             return Err(SpiffeIdError::TooLong { found: uri.len() });
         }
-        let parsed = spiffe::SpiffeId::new(uri)
-            .map_err(|e| SpiffeIdError::Grammar { found: shorten(uri), why: e.to_string() })?;
+        let parsed = spiffe::SpiffeId::new(uri).map_err(|e| SpiffeIdError::Grammar {
+            found: shorten(uri),
+            why: e.to_string(),
+        })?;
         let canonical = parsed.to_string();
         if canonical != uri {
-            return Err(SpiffeIdError::NotCanonical { found: shorten(uri), expected: shorten(&canonical) });
+            return Err(SpiffeIdError::NotCanonical {
+                found: shorten(uri),
+                expected: shorten(&canonical),
+            });
         }
-        Ok(Self { path_at: uri.len() - parsed.path().len(), uri: canonical })
+        Ok(Self {
+            path_at: uri.len() - parsed.path().len(),
+            uri: canonical,
+        })
     }
 
     /// The whole URI.
@@ -218,7 +235,10 @@ fn shorten(text: &str) -> String {
     if text.len() <= READABLE {
         return text.to_owned();
     }
-    let cut = (0..=READABLE).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    let cut = (0..=READABLE)
+        .rev()
+        .find(|&i| text.is_char_boundary(i))
+        .unwrap_or(0);
     format!("{}...", &text[..cut])
 }
 
@@ -233,7 +253,13 @@ mod tests {
         assert_eq!(id.trust_domain_name(), "example.org");
         assert_eq!(id.path(), "/ns/default/sa/details");
         assert_eq!(id.role(), Role::Workload);
-        for ok in ["spiffe://10.0.0.1/x", "spiffe://td/...", "spiffe://td/.a", "spiffe://a_b-c.d", "spiffe://td/A"] {
+        for ok in [
+            "spiffe://10.0.0.1/x",
+            "spiffe://td/...",
+            "spiffe://td/.a",
+            "spiffe://a_b-c.d",
+            "spiffe://td/A",
+        ] {
             assert_eq!(SpiffeId::new(ok).unwrap().as_str(), ok);
         }
     }
@@ -251,24 +277,54 @@ mod tests {
     #[test]
     fn hostile_spellings_are_refused_and_never_normalised() {
         for bad in [
-            "", "spiffe", "spiffe:", "spiffe://", "spiffe:///x", "SPIFFE://example.org/a", "spiffe://Example.org/a",
-            "spiffe://td/", "spiffe://td//a", "spiffe://td/a/", "spiffe://td/.", "spiffe://td/a/../b",
-            "spiffe://td/a%2fb", "spiffe://td:80/a", "spiffe://u@td/a", "spiffe://td/a?q", "spiffe://td/a#f",
-            "spiffe://td/a\0", "spiffe://td/a\n", "spiffe://td/ä", "https://td/a", " spiffe://td/a", "spiffe://td /a",
+            "",
+            "spiffe",
+            "spiffe:",
+            "spiffe://",
+            "spiffe:///x",
+            "SPIFFE://example.org/a",
+            "spiffe://Example.org/a",
+            "spiffe://td/",
+            "spiffe://td//a",
+            "spiffe://td/a/",
+            "spiffe://td/.",
+            "spiffe://td/a/../b",
+            "spiffe://td/a%2fb",
+            "spiffe://td:80/a",
+            "spiffe://u@td/a",
+            "spiffe://td/a?q",
+            "spiffe://td/a#f",
+            "spiffe://td/a\0",
+            "spiffe://td/a\n",
+            "spiffe://td/ä",
+            "https://td/a",
+            " spiffe://td/a",
+            "spiffe://td /a",
         ] {
             assert!(SpiffeId::new(bad).is_err(), "{bad:?} was accepted");
         }
         let long = format!("spiffe://td/{}", "a".repeat(MAX_ID_BYTES - 12));
         assert_eq!(long.len(), MAX_ID_BYTES);
         assert!(SpiffeId::new(&long).is_ok());
-        assert_eq!(SpiffeId::new(&(long + "a")), Err(SpiffeIdError::TooLong { found: 2049 }));
+        assert_eq!(
+            SpiffeId::new(&(long + "a")),
+            Err(SpiffeIdError::TooLong { found: 2049 })
+        );
     }
 
     #[test]
     fn trust_domains_take_names_only() {
         assert!(TrustDomain::new("example.org").is_ok());
         assert!(TrustDomain::new(&"a".repeat(255)).is_ok());
-        for bad in ["", "Example.org", "spiffe://td", "td/x", "td:1", "a b", &"a".repeat(256)] {
+        for bad in [
+            "",
+            "Example.org",
+            "spiffe://td",
+            "td/x",
+            "td:1",
+            "a b",
+            &"a".repeat(256),
+        ] {
             assert!(TrustDomain::new(bad).is_err(), "{bad:?} was accepted");
         }
     }

@@ -28,9 +28,15 @@ impl Validity {
     pub fn new(not_before: OffsetDateTime, not_after: OffsetDateTime) -> Result<Self, ValidityError> {
         let (not_before, not_after) = (whole_seconds(not_before), whole_seconds(not_after));
         if not_before < not_after {
-            Ok(Self { not_before, not_after })
+            Ok(Self {
+                not_before,
+                not_after,
+            })
         } else {
-            Err(ValidityError { not_before, not_after })
+            Err(ValidityError {
+                not_before,
+                not_after,
+            })
         }
     }
 
@@ -72,7 +78,9 @@ impl Validity {
 }
 
 fn whole_seconds(at: OffsetDateTime) -> OffsetDateTime {
-    at.replace_nanosecond(0).expect("zero nanoseconds exist in every second").to_offset(time::UtcOffset::UTC)
+    at.replace_nanosecond(0)
+        .expect("zero nanoseconds exist in every second")
+        .to_offset(time::UtcOffset::UTC)
 }
 
 #[cfg(test)]
@@ -100,8 +108,14 @@ mod tests {
     #[test]
     fn clipping_never_extends_and_never_inverts() {
         let validity = Validity::starting(NOW, Duration::from_secs(3600)).unwrap();
-        assert_eq!(validity.clipped_to(NOW + Duration::from_secs(9999)), Some(validity));
-        assert_eq!(validity.clipped_to(NOW).unwrap().not_after(), datetime!(2026-01-01 12:00 UTC));
+        assert_eq!(
+            validity.clipped_to(NOW + Duration::from_secs(9999)),
+            Some(validity)
+        );
+        assert_eq!(
+            validity.clipped_to(NOW).unwrap().not_after(),
+            datetime!(2026-01-01 12:00 UTC)
+        );
         assert_eq!(validity.clipped_to(NOW - Duration::from_secs(7200)), None);
         assert!(Validity::new(NOW, NOW).is_err());
     }

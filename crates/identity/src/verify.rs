@@ -97,9 +97,9 @@ impl VerifyError {
     /// The stable word for it.
     pub fn reason(&self) -> Reason {
         match self {
-            VerifyError::ChainLength { .. } | VerifyError::Untrusted { .. } | VerifyError::TrustDomain { .. } => {
-                Reason::CertificateUntrusted
-            }
+            VerifyError::ChainLength { .. }
+            | VerifyError::Untrusted { .. }
+            | VerifyError::TrustDomain { .. } => Reason::CertificateUntrusted,
             VerifyError::Leaf(_) | VerifyError::Svid(_) => Reason::CertificateNotSvid,
             VerifyError::Expired { .. } => Reason::CertificateExpired,
             VerifyError::NotYetValid { .. } => Reason::CertificateNotYetValid,
@@ -122,11 +122,19 @@ impl PeerVerifier {
     }
 
     /// Judges a chain, leaf first, at the time `now`. A peer of another trust domain is untrusted.
-    pub fn verify(&self, chain: &[CertificateDer<'_>], usage: Usage, now: OffsetDateTime) -> Result<Peer, VerifyError> {
+    pub fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        usage: Usage,
+        now: OffsetDateTime,
+    ) -> Result<Peer, VerifyError> {
         let leaf = self.chains.verify(chain, usage, now)?;
         let id = leaf.svid_id()?;
         if !id.is_member_of(&self.trust_domain) {
-            return Err(VerifyError::TrustDomain { found: id, expected: self.trust_domain.clone() });
+            return Err(VerifyError::TrustDomain {
+                found: id,
+                expected: self.trust_domain.clone(),
+            });
         }
         Ok(Peer { id, leaf })
     }
@@ -139,12 +147,19 @@ impl ChainVerifier {
             .iter()
             .map(|root| webpki::anchor_from_trusted_cert(root).map(|anchor| anchor.to_owned()))
             .collect::<Result<_, _>>()
-            .map_err(|e| VerifyError::Untrusted { why: format!("a root cannot be a trust anchor: {e}") })?;
+            .map_err(|e| VerifyError::Untrusted {
+                why: format!("a root cannot be a trust anchor: {e}"),
+            })?;
         Ok(Self { anchors })
     }
 
     /// Validates the path and reads the leaf; its names are not judged.
-    pub fn verify(&self, chain: &[CertificateDer<'_>], usage: Usage, now: OffsetDateTime) -> Result<Leaf, VerifyError> {
+    pub fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        usage: Usage,
+        now: OffsetDateTime,
+    ) -> Result<Leaf, VerifyError> {
         let (Some((leaf_der, intermediates)), true) = (chain.split_first(), chain.len() <= MAX_CHAIN) else {
             return Err(VerifyError::ChainLength { found: chain.len() });
         };
@@ -176,7 +191,11 @@ impl ChainVerifier {
 fn signers_may_sign(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
     let mut signers = path.intermediate_certificates();
     let all = signers.all(|signer| Leaf::parse(&signer.der()).is_ok_and(|facts| facts.may_sign_svids()));
-    if all { Ok(()) } else { Err(webpki::Error::EndEntityUsedAsCa) }
+    if all {
+        Ok(())
+    } else {
+        Err(webpki::Error::EndEntityUsedAsCa)
+    }
 }
 
 fn path_error(error: &webpki::Error, now: OffsetDateTime) -> VerifyError {
@@ -185,11 +204,17 @@ fn path_error(error: &webpki::Error, now: OffsetDateTime) -> VerifyError {
         OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(now)
     };
     match error {
-        webpki::Error::CertExpired { not_after, .. } => VerifyError::Expired { not_after: at(not_after), now },
-        webpki::Error::CertNotValidYet { not_before, .. } => {
-            VerifyError::NotYetValid { not_before: at(not_before), now }
-        }
-        other => VerifyError::Untrusted { why: other.to_string() },
+        webpki::Error::CertExpired { not_after, .. } => VerifyError::Expired {
+            not_after: at(not_after),
+            now,
+        },
+        webpki::Error::CertNotValidYet { not_before, .. } => VerifyError::NotYetValid {
+            not_before: at(not_before),
+            now,
+        },
+        other => VerifyError::Untrusted {
+            why: other.to_string(),
+        },
     }
 }
 
