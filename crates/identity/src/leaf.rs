@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use time::OffsetDateTime;
+use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
@@ -12,6 +13,9 @@ use crate::{KeyDigest, Serial, SpiffeId, Validity};
 
 /// Largest certificate that is parsed, in bytes of DER.
 pub const MAX_BYTES: usize = 64 * 1024;
+
+/// Content of the object identifier id-on-hardwareModuleName, 1.3.6.1.5.5.7.8.4 (RFC 4108 section 5).
+const HARDWARE_MODULE_NAME: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 8, 4];
 
 /// The facts of a certificate: names, key, span, and what its key may do.
 #[derive(Clone, Debug)]
@@ -25,6 +29,7 @@ pub struct Leaf {
     subject: String,
     subject_common_name: Option<String>,
     subject_serial_number: Option<String>,
+    hardware_serial: Option<String>,
     authority_key_id: Option<Vec<u8>>,
     subject_key_id: Option<Vec<u8>>,
     is_ca: bool,
@@ -118,6 +123,7 @@ impl Leaf {
                 cert.subject()
                     .iter_by_oid(&x509_parser::oid_registry::OID_X509_SERIALNUMBER),
             )),
+            hardware_serial: None,
             authority_key_id: None,
             subject_key_id: None,
             is_ca: false,
@@ -165,6 +171,9 @@ impl Leaf {
                     let v4 = <[u8; 4]>::try_from(*octets).map(IpAddr::from);
                     self.ip_addresses
                         .extend(v4.or_else(|_| <[u8; 16]>::try_from(*octets).map(IpAddr::from)));
+                }
+                GeneralName::OtherName(oid, value) if oid.as_bytes() == HARDWARE_MODULE_NAME => {
+                    self.hardware_serial = hardware_serial(value);
                 }
                 _ => {}
             }
@@ -267,6 +276,11 @@ impl Leaf {
         self.subject_serial_number.as_deref()
     }
 
+    /// Serial number of a hardwareModuleName (RFC 4108 section 5), in lower-case hex.
+    pub fn hardware_serial(&self) -> Option<&str> {
+        self.hardware_serial.as_deref()
+    }
+
     /// Key id of the authority that signed it.
     pub fn authority_key_id(&self) -> Option<&[u8]> {
         self.authority_key_id.as_deref()
@@ -280,5 +294,33 @@ impl Leaf {
     /// Whether basic constraints say CA.
     pub fn is_ca(&self) -> bool {
         self.is_ca
+    }
+}
+
+/// The second member of `HardwareModuleName ::= SEQUENCE { hwType OBJECT IDENTIFIER, hwSerialNum OCTET STRING }`, which
+/// stands explicitly tagged in an otherName.
+fn hardware_serial(other_name: &[u8]) -> Option<String> {
+    let (_, tagged) = Any::from_der(other_name).ok()?;
+    let content = if tagged.tag() == Tag::Sequence {
+        tagged
+    } else {
+        Any::from_der(tagged.data).ok()?.1
+    };
+    let (serial, hardware_type) = Any::from_der(content.data).ok()?;
+    let (_, serial) = Any::from_der(serial).ok()?;
+    let fits = hardware_type.tag() == Tag::Oid && serial.tag() == Tag::OctetString;
+    fits.then(|| crate::hex::encode(serial.data))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_serial_of_a_hardware_module_name_is_read_with_and_without_its_tag() {
+        let name = [0x30, 8, 6, 2, 0x2a, 3, 4, 2, 0xab, 1];
+        assert_eq!(super::hardware_serial(&name).as_deref(), Some("ab01"));
+        let tagged = [&[0xa0, 10], name.as_slice()].concat();
+        assert_eq!(super::hardware_serial(&tagged).as_deref(), Some("ab01"));
+        assert_eq!(super::hardware_serial(&[0x30, 0]), None);
+        assert_eq!(super::hardware_serial(&[4, 2, 0xab, 1]), None);
     }
 }
