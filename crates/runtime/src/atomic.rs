@@ -15,9 +15,17 @@ pub struct WriteError {
     source: io::Error,
 }
 
-/// Puts `contents` at `path` with exactly `mode` (the umask does not weaken or widen it). The file is never seen with another mode or half
-/// written.
+/// Puts `contents` at `path` with exactly `mode`, whatever the umask. The file is never seen with another mode or half written.
 pub fn write(path: &Path, contents: &[u8], mode: u32) -> Result<(), WriteError> {
+    place(path, contents, mode, true)
+}
+
+/// As [`write`], for a file that means nothing after a crash: it saves the time of the disk's answer.
+pub(crate) fn write_fleeting(path: &Path, contents: &[u8], mode: u32) -> Result<(), WriteError> {
+    place(path, contents, mode, false)
+}
+
+fn place(path: &Path, contents: &[u8], mode: u32, lasting: bool) -> Result<(), WriteError> {
     let failed = |step| {
         move |source| WriteError {
             path: path.to_owned(),
@@ -35,10 +43,15 @@ pub fn write(path: &Path, contents: &[u8], mode: u32) -> Result<(), WriteError> 
     file.as_file()
         .set_permissions(Permissions::from_mode(mode))
         .map_err(failed("set the mode of"))?;
-    file.as_file().sync_all().map_err(failed("sync"))?;
+    if lasting {
+        file.as_file().sync_all().map_err(failed("sync"))?;
+    }
     file.persist(path)
         .map_err(|e| failed("rename a new file to")(e.error))?;
-    sync_folder(folder).map_err(failed("sync the folder of"))
+    if lasting {
+        sync_folder(folder).map_err(failed("sync the folder of"))?;
+    }
+    Ok(())
 }
 
 /// Makes renames and removals in `folder` last.

@@ -70,7 +70,7 @@ pub struct InstanceFolder {
 }
 
 impl InstanceFolder {
-    /// Makes `dir` (0755, parents too) if it is absent, locks it, and removes a `ready.json` that a killed predecessor left.
+    /// Makes `dir` (0755, whatever the umask; parents as the umask has it) if it is absent, locks it, and removes a `ready.json` that a killed predecessor left.
     pub fn claim(dir: impl AsRef<Path>) -> Result<Self, InstanceError> {
         let given = dir.as_ref();
         let path = std::path::absolute(given).map_err(|source| failure(given, source))?;
@@ -97,7 +97,7 @@ impl InstanceFolder {
     pub fn subfolder(&self, name: &str, mode: u32) -> Result<PathBuf, InstanceError> {
         let path = self.path.join(name);
         make_folder(&path, mode)?;
-        fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(|e| failure(&path, e))?;
+        set_mode(&path, mode)?;
         Ok(path)
     }
 }
@@ -112,24 +112,33 @@ pub fn socket_path_fits(path: &Path) -> Result<(), InstanceError> {
     Ok(())
 }
 
+/// A folder that was there keeps its mode.
 fn make_folder(path: &Path, mode: u32) -> Result<(), InstanceError> {
+    if path.is_dir() {
+        return Ok(());
+    }
     match DirBuilder::new().recursive(true).mode(mode).create(path) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(InstanceError::NotAFolder {
             path: path.to_owned(),
         }),
         Err(e) => Err(failure(path, e)),
-        Ok(()) => Ok(()),
+        Ok(()) => set_mode(path, mode),
     }
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), InstanceError> {
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|e| failure(path, e))
 }
 
 fn lock(dir: &Path) -> Result<File, InstanceError> {
     let path = dir.join("lock");
+    // Closed to others: whoever may open it, even to read, could hold the lock and keep us from starting.
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(0o644)
+        .mode(0o600)
         .open(&path)
         .map_err(|e| failure(&path, e))?;
     match file.try_lock() {
@@ -194,6 +203,15 @@ mod tests {
         let folder = InstanceFolder::claim(&path).unwrap();
         assert_eq!(mode(folder.path()), 0o755);
         assert_eq!(folder.join("bundle.pem"), path.join("bundle.pem"));
+    }
+
+    #[test]
+    fn a_folder_that_was_there_keeps_its_mode_and_its_lock_is_closed_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        set_mode(dir.path(), 0o750).unwrap();
+        let folder = InstanceFolder::claim(dir.path()).unwrap();
+        assert_eq!(mode(folder.path()), 0o750);
+        assert_eq!(mode(&folder.join("lock")), 0o600);
     }
 
     #[test]

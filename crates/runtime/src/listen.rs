@@ -220,14 +220,15 @@ pub fn unix_socket(
         _ => {}
     }
     let listener = bind_staged(&staged, staging).map_err(failed("bind"))?;
-    fs::set_permissions(&staged, Permissions::from_mode(mode)).map_err(failed("set the mode of"))?;
     let made = fs::symlink_metadata(&staged).map_err(failed("look at"))?;
-    fs::rename(&staged, path).map_err(failed("rename into place"))?;
-    let file = SocketFile {
-        path: path.to_owned(),
+    let mut file = SocketFile {
+        path: staged,
         device: made.dev(),
         inode: made.ino(),
     };
+    fs::set_permissions(&file.path, Permissions::from_mode(mode)).map_err(failed("set the mode of"))?;
+    fs::rename(&file.path, path).map_err(failed("rename into place"))?;
+    path.clone_into(&mut file.path);
     Ok((listener, file))
 }
 

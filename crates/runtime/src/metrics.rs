@@ -80,9 +80,14 @@ async fn readyz(State(port): State<Arc<Port>>, headers: HeaderMap) -> Response {
     let ready = state.is_ready() && !port.drain.has_begun();
     let mut reasons = state.unmet().to_vec();
     if port.drain.has_begun() {
-        reasons.insert(0, reason("drain", "draining"));
-    } else if !ready && reasons.is_empty() {
-        reasons.push(reason("start", "starting"));
+        let reason = "draining".to_owned();
+        reasons.insert(
+            0,
+            Unmet {
+                name: "drain",
+                reason,
+            },
+        );
     }
     let status = if ready {
         StatusCode::OK
@@ -101,13 +106,6 @@ async fn readyz(State(port): State<Arc<Port>>, headers: HeaderMap) -> Response {
             .collect(),
     };
     (status, body).into_response()
-}
-
-fn reason(name: &'static str, reason: &str) -> Unmet {
-    Unmet {
-        name,
-        reason: reason.to_owned(),
-    }
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {

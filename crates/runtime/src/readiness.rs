@@ -9,7 +9,7 @@ use tokio::sync::watch;
 pub enum State {
     /// Every condition registered is met.
     Ready,
-    /// The unmet conditions, each with its reason, in the order in which they became so. Empty before any was registered.
+    /// The unmet conditions, each with its reason, in the order in which they became so; at least one.
     NotReady(Vec<Unmet>),
 }
 
@@ -21,6 +21,11 @@ pub struct Unmet {
     /// Why, for people.
     pub reason: String,
 }
+
+/// Stands for the conditions until the first is registered.
+const START: &str = "start";
+
+const STARTING: &str = "starting";
 
 /// The collector of conditions. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -51,6 +56,15 @@ impl State {
     }
 }
 
+impl Unmet {
+    fn starting(name: &'static str) -> Self {
+        Self {
+            name,
+            reason: STARTING.to_owned(),
+        }
+    }
+}
+
 impl Default for Readiness {
     fn default() -> Self {
         Self::new()
@@ -58,21 +72,25 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    /// Not ready: nothing has been registered. Register all conditions before the first of them is met, or the program is ready too soon.
+    /// Not ready: nothing has been registered (`start: starting`). Register all conditions before the first of them is met, or the program is ready too soon.
     pub fn new() -> Self {
         Self {
-            state: Arc::new(watch::Sender::new(State::NotReady(Vec::new()))),
+            state: Arc::new(watch::Sender::new(State::NotReady(vec![Unmet::starting(START)]))),
         }
     }
 
     /// Registers a condition; it is unmet (`starting`) until it is reported as met.
     pub fn condition(&self, name: &'static str) -> Condition {
-        let condition = Condition {
+        self.state.send_modify(|state| {
+            let mut unmet = state.unmet().to_vec();
+            unmet.retain(|other| other.name != START && other.name != name);
+            unmet.push(Unmet::starting(name));
+            *state = State::NotReady(unmet);
+        });
+        Condition {
             name,
             state: Arc::clone(&self.state),
-        };
-        condition.set_not_ready("starting");
-        condition
+        }
     }
 
     /// The state now.
@@ -165,7 +183,7 @@ mod tests {
 
     #[test]
     fn nothing_registered_is_not_ready() {
-        assert_eq!(Readiness::new().state(), unmet(&[]));
+        assert_eq!(Readiness::new().state(), unmet(&[("start", "starting")]));
     }
 
     #[test]
@@ -193,6 +211,16 @@ mod tests {
         record.set_not_ready("disk gone");
         assert_eq!(readiness.state(), unmet(&[("record", "disk gone")]));
         record.set_ready();
+        assert!(readiness.state().is_ready());
+    }
+
+    #[test]
+    fn a_condition_registered_late_takes_readiness_away_until_it_is_met() {
+        let readiness = Readiness::new();
+        readiness.condition("signing").set_ready();
+        let late = readiness.condition("agent");
+        assert_eq!(readiness.state(), unmet(&[("agent", "starting")]));
+        late.set_ready();
         assert!(readiness.state().is_ready());
     }
 

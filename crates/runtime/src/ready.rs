@@ -32,7 +32,7 @@ impl ReadyFile {
         let path = folder.join(FILE_NAME);
         let mut text = serde_json::to_vec(facts)?;
         text.push(b'\n');
-        atomic::write(&path, &text, 0o644)?;
+        atomic::write_fleeting(&path, &text, 0o644)?;
         Ok(Self { path })
     }
 }

@@ -16,6 +16,7 @@ use std::error::Error;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -84,7 +85,11 @@ struct Program(Option<Child>);
 
 impl Program {
     fn start(folder: &Path, variables: &[(&str, &Path)]) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
+        Self::run(Command::new(std::env::current_exe().unwrap()), folder, variables)
+    }
+
+    fn run(mut command: Command, folder: &Path, variables: &[(&str, &Path)]) -> Self {
+        let child = command
             .args(["--exact", "the_program_itself", "--nocapture"])
             .env_remove("NOTIFY_SOCKET")
             .env(FOLDER, folder)
@@ -162,6 +167,27 @@ fn sigterm_and_sigint_drain_with_exit_code_0_and_leave_no_trace() {
         for gone in ["ready.json", "admin.sock"] {
             assert!(!dir.path().join(gone).exists(), "{gone}");
         }
+    }
+}
+
+#[test]
+fn a_strict_umask_does_not_change_the_modes() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "umask 077; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap());
+    let _program = Program::run(command, &data, &[]);
+    ready(&data);
+    for (name, mode) in [
+        ("", 0o755),
+        ("ready.json", 0o644),
+        ("keys", 0o700),
+        ("admin.sock", 0o600),
+    ] {
+        let found = fs::metadata(data.join(name)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(found, mode, "{name} has {found:o}");
     }
 }
 

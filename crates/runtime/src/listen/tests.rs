@@ -136,6 +136,14 @@ async fn a_path_of_107_bytes_works_although_the_staging_folder_makes_it_longer()
 }
 
 #[tokio::test]
+async fn a_socket_that_cannot_be_placed_leaves_nothing_behind() {
+    let (_dir, path, keys) = folders(0);
+    let error = unix_socket(&path.with_file_name("absent/admin.sock"), 0o600, &keys).unwrap_err();
+    assert!(error.to_string().contains("absent/admin.sock"), "{error}");
+    assert_eq!(fs::read_dir(&keys).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn files_that_are_no_sockets_and_open_staging_folders_are_refused() {
     let (_dir, path, keys) = folders(0);
     fs::write(&path, "precious").unwrap();
