@@ -94,7 +94,7 @@ where
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
@@ -112,7 +112,8 @@ mod tests {
         }
     }
 
-    fn logged(format: Format, level: &str, event: impl FnOnce()) -> String {
+    /// What the log holds after `event`.
+    pub(crate) fn logged(format: Format, level: &str, event: impl FnOnce()) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = subscriber(format, level, false, move || writer.clone()).unwrap();

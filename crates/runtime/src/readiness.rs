@@ -142,9 +142,7 @@ impl Condition {
     pub fn set_not_ready(&self, reason: impl Into<String>) {
         let reason = reason.into();
         let logged = reason.clone();
-        let mut was_ready = false;
         let changed = self.state.send_if_modified(|state| {
-            was_ready = state.is_ready();
             let mut unmet = state.unmet().to_vec();
             match unmet.iter_mut().find(|other| other.name == self.name) {
                 Some(same) if same.reason == reason => return false,
@@ -157,10 +155,8 @@ impl Condition {
             *state = State::NotReady(unmet);
             true
         });
-        if was_ready {
-            tracing::warn!(condition = self.name, reason = logged, "no longer ready");
-        } else if changed {
-            tracing::info!(condition = self.name, reason = logged, "not ready");
+        if changed {
+            tracing::warn!(condition = self.name, reason = logged, "not ready");
         }
     }
 }
@@ -168,6 +164,7 @@ impl Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::{Format, tests::logged};
 
     fn unmet(pairs: &[(&'static str, &str)]) -> State {
         State::NotReady(
@@ -222,6 +219,25 @@ mod tests {
         assert_eq!(readiness.state(), unmet(&[("agent", "starting")]));
         late.set_ready();
         assert!(readiness.state().is_ready());
+    }
+
+    #[test]
+    fn each_change_is_logged_once() {
+        let readiness = Readiness::new();
+        let (signing, record) = (readiness.condition("signing"), readiness.condition("record"));
+        let log = logged(Format::Text, "info", || {
+            for condition in [&signing, &record] {
+                condition.set_ready();
+                condition.set_ready();
+            }
+            for reason in ["disk full", "disk full", "disk gone"] {
+                record.set_not_ready(reason);
+            }
+        });
+        let count = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+        assert_eq!(count("condition met"), 2, "{log}");
+        assert_eq!(count(" ready"), 3, "once ready, twice not: {log}");
+        assert_eq!((count("disk full"), count("disk gone")), (1, 1), "{log}");
     }
 
     #[test]
