@@ -1,0 +1,526 @@
+//! The usable form: every field filled, every rule kept, every file that is named read. What is in force prints as YAML that parses
+//! again. Some fields count only at a start; [`Settings::needs_restart`] names those that differ.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use identity::verify::ChainVerifier;
+use identity::{TrustDomain, duration};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use super::args::ServerArgs;
+use super::file::{
+    CertificateConfig, Config, IdFromConfig, JwtConfig, ListenConfig, LogFormat, LogLevel, ProfileConfig,
+};
+use super::values::{Address, BaseUrl, Life, Rate, ServerName};
+use super::watch::Watch;
+use super::{ConfigError, read_limited};
+use crate::caller::certificate::{CertificateProvider, IdFrom};
+use crate::caller::jwt::{JwtProvider, MAX_JWKS_BYTES};
+
+/// The least life of what is issued: below it clients would renew all the time.
+pub const LEAST_LIFE: Duration = Duration::from_secs(10);
+/// Largest file of roots, in bytes.
+const MAX_ROOTS_BYTES: usize = 1 << 20;
+const DEFAULT_IN_FLIGHT: u32 = 512;
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+
+/// Which command starts the server: it decides where the server listens by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `signet up`: everything on 127.0.0.1.
+    Up,
+    /// `signet server run`: gRPC, HTTPS and CRLs on `[::]`.
+    Server,
+}
+
+/// What the server works with.
+#[derive(Clone)]
+pub struct Settings {
+    config: Config,
+    data_dir: PathBuf,
+    addresses: Addresses,
+    profiles: Profiles,
+    jwt: Vec<JwtProvider>,
+    certificate: Vec<CertificateProvider>,
+    limits: Limits,
+    log_format: LogFormat,
+    audit: AuditSink,
+    watch: Watch,
+}
+
+/// Where the server listens; port 0 takes a free one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// gRPC over TLS 1.3.
+    pub grpc: SocketAddr,
+    /// HTTPS.
+    pub https: SocketAddr,
+    /// Plain HTTP for CRLs and authority certificates.
+    pub crl: SocketAddr,
+    /// The dashboard.
+    pub dashboard: SocketAddr,
+    /// Metrics and probes.
+    pub metrics: SocketAddr,
+}
+
+/// How long what is issued by a profile lives: [`LEAST_LIFE`] <= `life` <= `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lives {
+    /// Where neither registration nor caller says otherwise.
+    pub life: Duration,
+    /// The longest that a registration or a caller may ask for.
+    pub max: Duration,
+}
+
+/// The lives of every profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profiles {
+    /// Workloads and administrators.
+    pub workload: Lives,
+    /// Devices.
+    pub device: Lives,
+    /// The server itself.
+    pub server: Lives,
+    /// Node agents.
+    pub agent: Lives,
+    /// Signing authorities that the server makes itself.
+    pub intermediate: Lives,
+    /// JWT-SVIDs.
+    pub jwt: Lives,
+}
+
+/// What the server takes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests in work at one moment; `None` for no limit.
+    pub in_flight: Option<usize>,
+    /// Requests of one network address.
+    pub per_address: Rate,
+    /// Requests of one identity.
+    pub per_identity: Rate,
+}
+
+/// Where audit lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditSink {
+    /// Standard output.
+    Stdout,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+impl Settings {
+    /// Reads the file that `args` names, puts flags and variables over it, fills the defaults of `mode`, and reads every file that
+    /// is named in it. All or nothing: a reload that fails leaves what is in force as it was.
+    pub fn load(args: &ServerArgs, mode: Mode) -> Result<Self, ConfigError> {
+        let mut config = match &args.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        args.overlay(&mut config);
+        Self::new(config, mode)
+    }
+
+    /// The same configuration with every file that it names read again: what [`Settings::watch`] asks for.
+    pub fn reread(&self) -> Result<Self, ConfigError> {
+        // Everything is filled, so the mode decides nothing.
+        Self::new(self.config.clone(), Mode::Server)
+    }
+
+    /// Fills and judges a configured form.
+    pub fn new(mut config: Config, mode: Mode) -> Result<Self, ConfigError> {
+        let given = match config.data_dir.take() {
+            Some(dir) => dir,
+            None => default_data_dir().ok_or_else(|| {
+                field(
+                    "dataDir",
+                    "no home folder to put it in, expected --data DIR or SIGNET_DATA",
+                )
+            })?,
+        };
+        let data_dir = absolute("dataDir", &given)?;
+        config.data_dir = Some(data_dir.clone());
+        let audit = audit_sink(&mut config, &data_dir)?;
+        let log_format = *config.log.format.get_or_insert(LogFormat::Text);
+        if repeated(config.server_names.iter().map(ServerName::as_str)).is_some() {
+            return Err(field("serverNames", "a name stands twice, expected each once"));
+        }
+        // Before the files are read: what changes meanwhile is seen later.
+        let watch = Watch::new(named_files(&config));
+        Ok(Self {
+            data_dir,
+            addresses: Addresses::fill(&mut config.listen, mode),
+            profiles: Profiles::fill(&mut config)?,
+            jwt: jwt_providers(&config.authentication.jwt)?,
+            certificate: certificate_providers(&config.authentication.certificate)?,
+            limits: Limits::fill(&mut config),
+            log_format,
+            audit,
+            watch,
+            config,
+        })
+    }
+
+    /// The trust domain, if one was given.
+    pub fn trust_domain(&self) -> Option<&TrustDomain> {
+        self.config.trust_domain.as_ref()
+    }
+
+    /// The data folder, absolute.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The names of the server that were given; none: those of the first start hold, see [`default_server_names`].
+    pub fn server_names(&self) -> &[ServerName] {
+        &self.config.server_names
+    }
+
+    /// Where to listen.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// How long what is issued lives.
+    pub fn profiles(&self) -> &Profiles {
+        &self.profiles
+    }
+
+    /// Issuers of JSON Web Tokens.
+    pub fn jwt_providers(&self) -> &[JwtProvider] {
+        &self.jwt
+    }
+
+    /// Foreign certificate authorities.
+    pub fn certificate_providers(&self) -> &[CertificateProvider] {
+        &self.certificate
+    }
+
+    /// What to take at once.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The URL under which CRLs are fetched, for certificates.
+    pub fn crl_base_url(&self) -> Option<&BaseUrl> {
+        self.config.crl.base_url.as_ref()
+    }
+
+    /// How log lines are written.
+    pub fn log_format(&self) -> runtime::logs::Format {
+        self.log_format.into()
+    }
+
+    /// Which log lines are written, if that was given.
+    pub fn log_level(&self) -> Option<&'static str> {
+        self.config.log.level.map(LogLevel::word)
+    }
+
+    /// Where audit lines go.
+    pub fn audit(&self) -> &AuditSink {
+        &self.audit
+    }
+
+    /// Tells when a file that the configuration names has changed since it was read here.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
+    }
+
+    /// The configured form with every default filled in.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What is in force, as YAML that parses again.
+    pub fn to_yaml(&self) -> String {
+        self.config.to_yaml()
+    }
+
+    /// The fields that differ in `newer` and count only at a start. None: `newer` can take the place of these settings as it is.
+    pub fn needs_restart(&self, newer: &Self) -> Vec<&'static str> {
+        let (old, new) = (&self.config, &newer.config);
+        let differs = [
+            ("trustDomain", old.trust_domain != new.trust_domain),
+            ("dataDir", old.data_dir != new.data_dir),
+            ("serverNames", old.server_names != new.server_names),
+            ("listen", old.listen != new.listen),
+            ("log", old.log != new.log),
+            ("audit.file", old.audit != new.audit),
+        ];
+        differs
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| name)
+            .collect()
+    }
+}
+
+impl Addresses {
+    fn fill(listen: &mut ListenConfig, mode: Mode) -> Self {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let public = match mode {
+            Mode::Up => loopback,
+            Mode::Server => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let or =
+            |field: &mut Option<Address>, ip, port| field.get_or_insert(Address(SocketAddr::new(ip, port))).0;
+        Self {
+            grpc: or(&mut listen.grpc, public, 15012),
+            https: or(&mut listen.https, public, 8443),
+            crl: or(&mut listen.crl, public, 8080),
+            dashboard: or(&mut listen.dashboard, loopback, 20001),
+            metrics: or(&mut listen.metrics, loopback, 15014),
+        }
+    }
+}
+
+impl Profiles {
+    fn fill(config: &mut Config) -> Result<Self, ConfigError> {
+        let profiles = &mut config.profiles;
+        Ok(Self {
+            workload: Lives::fill(&mut profiles.workload, "workload", HOUR, 24 * HOUR)?,
+            device: Lives::fill(&mut profiles.device, "device", 24 * HOUR, 90 * DAY)?,
+            server: Lives::fill(&mut profiles.server, "server", 24 * HOUR, 7 * DAY)?,
+            agent: Lives::fill(&mut profiles.agent, "agent", 24 * HOUR, 7 * DAY)?,
+            intermediate: Lives::fill(
+                &mut profiles.intermediate,
+                "intermediate",
+                90 * DAY,
+                5 * 365 * DAY,
+            )?,
+            jwt: Lives::fill(&mut profiles.jwt, "jwt", 300, HOUR)?,
+        })
+    }
+}
+
+impl Lives {
+    fn fill(profile: &mut ProfileConfig, name: &str, life: u64, max: u64) -> Result<Self, ConfigError> {
+        let Life(life) = *profile.life.get_or_insert(Life(Duration::from_secs(life)));
+        let Life(max) = *profile.max_life.get_or_insert(Life(Duration::from_secs(max)));
+        if life < LEAST_LIFE {
+            let why = format!(
+                "{}, expected at least {}",
+                duration::print(life),
+                duration::print(LEAST_LIFE)
+            );
+            return Err(field(format!("profiles.{name}.life"), why));
+        }
+        if life > max {
+            let (life, max) = (duration::print(life), duration::print(max));
+            let why = format!("{life}, expected at most profiles.{name}.maxLife, which is {max}");
+            return Err(field(format!("profiles.{name}.life"), why));
+        }
+        Ok(Self { life, max })
+    }
+}
+
+impl Limits {
+    fn fill(config: &mut Config) -> Self {
+        let limits = &mut config.limits;
+        let in_flight = *limits.in_flight.get_or_insert(DEFAULT_IN_FLIGHT);
+        Self {
+            in_flight: usize::try_from(in_flight).ok().filter(|limit| *limit > 0),
+            per_address: *limits.per_address.get_or_insert_default(),
+            per_identity: *limits.per_identity.get_or_insert_default(),
+        }
+    }
+}
+
+fn audit_sink(config: &mut Config, data_dir: &Path) -> Result<AuditSink, ConfigError> {
+    let file = config
+        .audit
+        .file
+        .get_or_insert_with(|| data_dir.join("audit.log"));
+    if file.as_os_str() == "-" {
+        return Ok(AuditSink::Stdout);
+    }
+    *file = absolute("audit.file", file)?;
+    Ok(AuditSink::File(file.clone()))
+}
+
+fn jwt_providers(configs: &[JwtConfig]) -> Result<Vec<JwtProvider>, ConfigError> {
+    check_names(
+        "authentication.jwt",
+        configs.iter().map(|config| config.name.as_str()),
+    )?;
+    configs
+        .iter()
+        .enumerate()
+        .map(|(index, config)| {
+            let at = |name: &str| format!("authentication.jwt[{index}].{name}");
+            if config.name == "self" {
+                return Err(field(
+                    at("name"),
+                    "\"self\" means this server's own tokens, expected another name",
+                ));
+            }
+            if config.issuer.is_empty() {
+                return Err(field(at("issuer"), "empty, expected what the tokens have in iss"));
+            }
+            if config.audiences.is_empty() {
+                return Err(field(
+                    at("audiences"),
+                    "empty, expected what the tokens have in aud",
+                ));
+            }
+            let file = match (&config.jwks_file, &config.jwks_url) {
+                (Some(file), None) => file,
+                (None, Some(_)) => {
+                    return Err(field(at("jwksUrl"), "not available yet, expected jwksFile"));
+                }
+                _ => {
+                    return Err(field(
+                        at("jwksFile"),
+                        "expected exactly one of jwksFile and jwksUrl",
+                    ));
+                }
+            };
+            let wrong = |why: String| ConfigError::NamedFile {
+                field: at("jwksFile"),
+                file: file.clone(),
+                why,
+            };
+            let jwks = read_limited(file, MAX_JWKS_BYTES).map_err(|e| wrong(e.to_string()))?;
+            JwtProvider::new(
+                config.name.clone(),
+                config.issuer.clone(),
+                config.audiences.clone(),
+                &jwks,
+            )
+            .map_err(|e| wrong(e.to_string()))
+        })
+        .collect()
+}
+
+fn certificate_providers(configs: &[CertificateConfig]) -> Result<Vec<CertificateProvider>, ConfigError> {
+    check_names(
+        "authentication.certificate",
+        configs.iter().map(|config| config.name.as_str()),
+    )?;
+    configs
+        .iter()
+        .enumerate()
+        .map(|(index, config)| {
+            let roots = read_roots(&config.roots_file).map_err(|why| ConfigError::NamedFile {
+                field: format!("authentication.certificate[{index}].rootsFile"),
+                file: config.roots_file.clone(),
+                why,
+            })?;
+            Ok(CertificateProvider {
+                name: config.name.clone(),
+                roots,
+                id_from: config.id_from.into(),
+            })
+        })
+        .collect()
+}
+
+fn read_roots(file: &Path) -> Result<ChainVerifier, String> {
+    let pem = read_limited(file, MAX_ROOTS_BYTES).map_err(|e| e.to_string())?;
+    let roots = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| format!("not PEM certificates: {e}"))?;
+    if roots.is_empty() {
+        return Err("no certificate in it, expected roots as PEM".to_owned());
+    }
+    ChainVerifier::new(&roots).map_err(|e| e.to_string())
+}
+
+impl From<IdFromConfig> for IdFrom {
+    fn from(config: IdFromConfig) -> Self {
+        match config {
+            IdFromConfig::SerialNumber => IdFrom::SerialNumber,
+            IdFromConfig::HardwareModuleName => IdFrom::HardwareModuleName,
+            IdFromConfig::Uri => IdFrom::Uri,
+            IdFromConfig::CommonName => IdFrom::CommonName,
+        }
+    }
+}
+
+/// Registrations name providers between colons, so the names are plain words, each once.
+fn check_names<'a>(list: &str, names: impl Iterator<Item = &'a str> + Clone) -> Result<(), ConfigError> {
+    let plain = |name: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        (1..=63).contains(&name.len()) && name.chars().all(allowed)
+    };
+    for (index, name) in names.clone().enumerate() {
+        if !plain(name) {
+            let why = format!("{name:?}, expected 1 to 63 letters, digits, '-', '_' or '.'");
+            return Err(field(format!("{list}[{index}].name"), why));
+        }
+    }
+    match repeated(names) {
+        Some((index, name)) => Err(field(
+            format!("{list}[{index}].name"),
+            format!("{name:?} stands twice, expected each name once"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn repeated<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<(usize, &'a str)> {
+    let mut seen = BTreeSet::new();
+    let mut index = 0;
+    names.find_map(|name| {
+        index += 1;
+        (!seen.insert(name)).then_some((index - 1, name))
+    })
+}
+
+fn named_files(config: &Config) -> Vec<PathBuf> {
+    let keys = config
+        .authentication
+        .jwt
+        .iter()
+        .filter_map(|jwt| jwt.jwks_file.clone());
+    let roots = config
+        .authentication
+        .certificate
+        .iter()
+        .map(|ca| ca.roots_file.clone());
+    keys.chain(roots).collect()
+}
+
+fn absolute(name: &str, path: &Path) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path).map_err(|e| field(name, format!("{}: {e}, expected a path", path.display())))
+}
+
+fn field(field: impl Into<String>, why: impl Into<String>) -> ConfigError {
+    ConfigError::Field {
+        field: field.into(),
+        why: why.into(),
+    }
+}
+
+/// The data folder without `--data`: `/var/lib/signet` as root, `$XDG_STATE_HOME/signet` or `~/.local/state/signet` otherwise.
+pub fn default_data_dir() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Some(PathBuf::from("/var/lib/signet"));
+    }
+    let named = |variable: &str| {
+        std::env::var_os(variable)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    named("XDG_STATE_HOME")
+        .or_else(|| named("HOME").map(|home| home.join(".local/state")))
+        .map(|state| state.join("signet"))
+}
+
+/// The names of a server that was given none: localhost, both loopback addresses, and the host name where it is a DNS name.
+pub fn default_server_names() -> Vec<ServerName> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut names: Vec<ServerName> = ["localhost", "127.0.0.1", "::1", &host]
+        .into_iter()
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    if names.last() == names.first() {
+        names.pop();
+    }
+    names
+}
