@@ -1,0 +1,96 @@
+//! The mark of a clean close: a small file that says where the journal ended. While it is there, any other end is damage;
+//! it is removed before anything is appended.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::batch::checksum;
+use crate::bytes::Cursor;
+use crate::error::{Damage, JournalError, io_error};
+use crate::{Head, files};
+
+const NAME: &str = "closed";
+const MAGIC: &[u8; 8] = b"SIGNETJC";
+const BYTES: usize = 68;
+
+/// Where a journal ended when it was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// First position of the last segment.
+    pub(crate) segment: u64,
+    /// Bytes of the last segment.
+    pub(crate) length: u64,
+    pub(crate) head: Head,
+}
+
+/// Leaves the mark.
+pub(crate) fn write(dir: &Path, mark: &Mark) -> Result<(), JournalError> {
+    let mut bytes = Vec::with_capacity(BYTES);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&mark.segment.to_le_bytes());
+    bytes.extend_from_slice(&mark.length.to_le_bytes());
+    bytes.extend_from_slice(&mark.head.position.to_le_bytes());
+    bytes.extend_from_slice(&mark.head.hash);
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    files::write_whole(&path(dir), &bytes).map(drop)
+}
+
+/// The mark, if there is one.
+pub(crate) fn read(dir: &Path) -> Result<Option<Mark>, JournalError> {
+    let path = path(dir);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error("read", &path)(error)),
+    };
+    decode(&bytes).map(Some).map_err(|what| JournalError::Damaged {
+        path,
+        at: 0,
+        position: 0,
+        what,
+    })
+}
+
+/// Durably takes the mark away.
+pub(crate) fn remove(dir: &Path) -> Result<(), JournalError> {
+    let path = path(dir);
+    fs::remove_file(&path).map_err(io_error("remove", &path))?;
+    files::sync_folder(dir)
+}
+
+fn path(dir: &Path) -> PathBuf {
+    dir.join(NAME)
+}
+
+fn decode(bytes: &[u8]) -> Result<Mark, Damage> {
+    if bytes.len() != BYTES {
+        let (found, expected) = (bytes.len() as u64, BYTES as u64);
+        return Err(Damage::Field {
+            field: "length of the mark of a clean close",
+            found,
+            expected,
+        });
+    }
+    let (text, stored) = bytes.split_at(BYTES - 4);
+    checksum(
+        "mark of a clean close",
+        Cursor(stored).u32(),
+        crc32fast::hash(text),
+    )?;
+    let mut cursor = Cursor(text);
+    if cursor.array() != *MAGIC {
+        return Err(Damage::Magic {
+            expected: "mark of a clean close",
+        });
+    }
+    let (segment, length) = (cursor.u64(), cursor.u64());
+    Ok(Mark {
+        segment,
+        length,
+        head: Head {
+            position: cursor.u64(),
+            hash: cursor.array(),
+        },
+    })
+}
