@@ -4,6 +4,7 @@
 
 mod args;
 mod file;
+mod providers;
 mod settings;
 mod values;
 mod watch;

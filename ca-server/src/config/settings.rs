@@ -1,30 +1,23 @@
 //! The usable form: every field filled, every rule kept, every file that is named read. What is in force prints as YAML that parses
 //! again. Some fields count only at a start; [`Settings::needs_restart`] names those that differ.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use identity::verify::ChainVerifier;
 use identity::{TrustDomain, duration};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 
+use super::ConfigError;
 use super::args::ServerArgs;
-use super::file::{
-    CertificateConfig, Config, IdFromConfig, JwtConfig, ListenConfig, LogFormat, LogLevel, ProfileConfig,
-};
+use super::file::{Config, ListenConfig, LogFormat, LogLevel, ProfileConfig};
+use super::providers::{certificate_providers, jwt_providers, repeated};
 use super::values::{Address, BaseUrl, Life, Rate, ServerName};
 use super::watch::Watch;
-use super::{ConfigError, read_limited};
-use crate::caller::certificate::{CertificateProvider, IdFrom};
-use crate::caller::jwt::{JwtProvider, MAX_JWKS_BYTES};
+use crate::caller::certificate::CertificateProvider;
+use crate::caller::jwt::JwtProvider;
 
 /// The least life of what is issued: below it clients would renew all the time.
 pub const LEAST_LIFE: Duration = Duration::from_secs(10);
-/// Largest file of roots, in bytes.
-const MAX_ROOTS_BYTES: usize = 1 << 20;
 const DEFAULT_IN_FLIGHT: u32 = 512;
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
@@ -343,135 +336,6 @@ fn audit_sink(config: &mut Config, data_dir: &Path) -> Result<AuditSink, ConfigE
     Ok(AuditSink::File(file.clone()))
 }
 
-fn jwt_providers(configs: &[JwtConfig]) -> Result<Vec<JwtProvider>, ConfigError> {
-    check_names(
-        "authentication.jwt",
-        configs.iter().map(|config| config.name.as_str()),
-    )?;
-    configs
-        .iter()
-        .enumerate()
-        .map(|(index, config)| {
-            let at = |name: &str| format!("authentication.jwt[{index}].{name}");
-            if config.name == "self" {
-                return Err(field(
-                    at("name"),
-                    "\"self\" means this server's own tokens, expected another name",
-                ));
-            }
-            if config.issuer.is_empty() {
-                return Err(field(at("issuer"), "empty, expected what the tokens have in iss"));
-            }
-            if config.audiences.is_empty() {
-                return Err(field(
-                    at("audiences"),
-                    "empty, expected what the tokens have in aud",
-                ));
-            }
-            let file = match (&config.jwks_file, &config.jwks_url) {
-                (Some(file), None) => file,
-                (None, Some(_)) => {
-                    return Err(field(at("jwksUrl"), "not available yet, expected jwksFile"));
-                }
-                _ => {
-                    return Err(field(
-                        at("jwksFile"),
-                        "expected exactly one of jwksFile and jwksUrl",
-                    ));
-                }
-            };
-            let wrong = |why: String| ConfigError::NamedFile {
-                field: at("jwksFile"),
-                file: file.clone(),
-                why,
-            };
-            let jwks = read_limited(file, MAX_JWKS_BYTES).map_err(|e| wrong(e.to_string()))?;
-            JwtProvider::new(
-                config.name.clone(),
-                config.issuer.clone(),
-                config.audiences.clone(),
-                &jwks,
-            )
-            .map_err(|e| wrong(e.to_string()))
-        })
-        .collect()
-}
-
-fn certificate_providers(configs: &[CertificateConfig]) -> Result<Vec<CertificateProvider>, ConfigError> {
-    check_names(
-        "authentication.certificate",
-        configs.iter().map(|config| config.name.as_str()),
-    )?;
-    configs
-        .iter()
-        .enumerate()
-        .map(|(index, config)| {
-            let roots = read_roots(&config.roots_file).map_err(|why| ConfigError::NamedFile {
-                field: format!("authentication.certificate[{index}].rootsFile"),
-                file: config.roots_file.clone(),
-                why,
-            })?;
-            Ok(CertificateProvider {
-                name: config.name.clone(),
-                roots,
-                id_from: config.id_from.into(),
-            })
-        })
-        .collect()
-}
-
-fn read_roots(file: &Path) -> Result<ChainVerifier, String> {
-    let pem = read_limited(file, MAX_ROOTS_BYTES).map_err(|e| e.to_string())?;
-    let roots = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| format!("not PEM certificates: {e}"))?;
-    if roots.is_empty() {
-        return Err("no certificate in it, expected roots as PEM".to_owned());
-    }
-    ChainVerifier::new(&roots).map_err(|e| e.to_string())
-}
-
-impl From<IdFromConfig> for IdFrom {
-    fn from(config: IdFromConfig) -> Self {
-        match config {
-            IdFromConfig::SerialNumber => IdFrom::SerialNumber,
-            IdFromConfig::HardwareModuleName => IdFrom::HardwareModuleName,
-            IdFromConfig::Uri => IdFrom::Uri,
-            IdFromConfig::CommonName => IdFrom::CommonName,
-        }
-    }
-}
-
-/// Registrations name providers between colons, so the names are plain words, each once.
-fn check_names<'a>(list: &str, names: impl Iterator<Item = &'a str> + Clone) -> Result<(), ConfigError> {
-    let plain = |name: &str| {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        (1..=63).contains(&name.len()) && name.chars().all(allowed)
-    };
-    for (index, name) in names.clone().enumerate() {
-        if !plain(name) {
-            let why = format!("{name:?}, expected 1 to 63 letters, digits, '-', '_' or '.'");
-            return Err(field(format!("{list}[{index}].name"), why));
-        }
-    }
-    match repeated(names) {
-        Some((index, name)) => Err(field(
-            format!("{list}[{index}].name"),
-            format!("{name:?} stands twice, expected each name once"),
-        )),
-        None => Ok(()),
-    }
-}
-
-fn repeated<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<(usize, &'a str)> {
-    let mut seen = BTreeSet::new();
-    let mut index = 0;
-    names.find_map(|name| {
-        index += 1;
-        (!seen.insert(name)).then_some((index - 1, name))
-    })
-}
-
 fn named_files(config: &Config) -> Vec<PathBuf> {
     let keys = config
         .authentication
@@ -490,7 +354,8 @@ fn absolute(name: &str, path: &Path) -> Result<PathBuf, ConfigError> {
     std::path::absolute(path).map_err(|e| field(name, format!("{}: {e}, expected a path", path.display())))
 }
 
-fn field(field: impl Into<String>, why: impl Into<String>) -> ConfigError {
+/// The error of a value that breaks a rule.
+pub(super) fn field(field: impl Into<String>, why: impl Into<String>) -> ConfigError {
     ConfigError::Field {
         field: field.into(),
         why: why.into(),
