@@ -1,0 +1,309 @@
+//! The authority that signs: first a key and a CSR, then, with the chain that somebody signed for it, the uses that the key has:
+//! end-entity certificates and CRLs, nothing else. The states are types: only an activated authority signs.
+
+mod certificate_of;
+mod error;
+mod urls;
+
+use std::fmt;
+
+use identity::{PeerVerifier, SpiffeId, TrustBundle, TrustDomain, Usage, Validity};
+use rustls_pki_types::CertificateDer;
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use crate::authority_key::{AuthorityKey, AuthorityKeyType};
+use crate::certificate::{self, Issued, Issuer, SignError, Template, extension, key_id, name_of};
+use crate::crl::{self, Revoked};
+use crate::csr::PublicKey;
+use crate::der::{self, sequence, tag, tlv};
+use crate::draft::CheckedDraft;
+use crate::{KeyError, MIN_LIFE, oid};
+
+pub(crate) use certificate_of::CertificateOf;
+pub use error::AuthorityError;
+pub use urls::{CrlBaseUrl, CrlBaseUrlError};
+
+/// An authority's key that waits for its certificate.
+#[derive(Debug)]
+pub struct PreparedAuthority {
+    trust_domain: TrustDomain,
+    key: AuthorityKey,
+}
+
+/// An authority whose key, chain, profile and trust domain fit together.
+pub struct SigningAuthority {
+    trust_domain: TrustDomain,
+    issuer: Issuer,
+    chain: Vec<CertificateDer<'static>>,
+    root: CertificateDer<'static>,
+    validity: Validity,
+    /// The extensions that are the same in every leaf.
+    leaf_extensions: Vec<u8>,
+    /// Where its CRL and certificate are, if anywhere.
+    location_extensions: Vec<u8>,
+}
+
+impl PreparedAuthority {
+    /// Makes a key for an authority of this trust domain.
+    pub fn generate(trust_domain: TrustDomain, key_type: AuthorityKeyType) -> Result<Self, KeyError> {
+        Ok(Self {
+            trust_domain,
+            key: AuthorityKey::generate(key_type)?,
+        })
+    }
+
+    /// Reads the key that [`PreparedAuthority::to_pkcs8_pem`] wrote, or a P-256 or P-384 key of openssl's.
+    pub fn from_pkcs8_pem(
+        trust_domain: TrustDomain,
+        pem: &str,
+        passphrase: Option<&str>,
+    ) -> Result<Self, KeyError> {
+        Ok(Self {
+            trust_domain,
+            key: AuthorityKey::from_pem(pem, passphrase)?,
+        })
+    }
+
+    /// The private key as PKCS#8 in PEM, encrypted under a passphrase if one is given.
+    pub fn to_pkcs8_pem(&self, passphrase: Option<&str>) -> Result<Zeroizing<String>, KeyError> {
+        self.key.to_pem(passphrase)
+    }
+
+    /// The authority's public key.
+    pub fn public_key(&self) -> &PublicKey {
+        self.key.public()
+    }
+
+    /// Whose members it will sign for.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// A CSR in DER that asks for what the intermediate profile has: the URI SAN of the trust domain, CA:TRUE, keyCertSign and
+    /// cRLSign are the signer's to add.
+    pub fn csr(&self) -> Result<Vec<u8>, SignError> {
+        let name = certificate::subject_alt_name(self.trust_domain.id().as_str(), &[], &[], false);
+        let request = sequence(&[
+            &oid::element(oid::EXTENSION_REQUEST),
+            &tlv(tag::SET, &[&sequence(&[&name])]),
+        ]);
+        // `ub-common-name` is 64 (RFC 5280 appendix A.1); the subject is for people, signers choose their own.
+        let common_name: String = self.trust_domain.as_str().chars().take(64).collect();
+        self.key.sign_structure(&sequence(&[
+            &der::integer(&[0]),
+            &name_of(oid::COMMON_NAME, &der::utf8_string(&common_name)),
+            self.key.public().spki_der(),
+            &tlv(tag::context_constructed(0), &[&request]),
+        ]))
+    }
+
+    /// Puts the authority to work, if its certificate (the first of `chain`) is for this key, has the intermediate profile and the
+    /// trust domain, and a leaf that it signs is valid under `root` now. A root at the end of `chain` is left out.
+    pub fn activate(
+        self,
+        chain: &[CertificateDer<'_>],
+        root: &CertificateDer<'_>,
+        now: OffsetDateTime,
+    ) -> Result<SigningAuthority, AuthorityError> {
+        let chain: Vec<_> = chain
+            .iter()
+            .filter(|certificate| *certificate != root)
+            .map(|certificate| certificate.clone().into_owned())
+            .collect();
+        let own = chain.first().ok_or_else(|| AuthorityError::Chain {
+            why: "there is no certificate in it beside the root".to_owned(),
+        })?;
+        let own = CertificateOf::read(own)?;
+        own.fits(&self.key, &self.trust_domain)?;
+        if !own.validity.contains(now) {
+            return Err(AuthorityError::Validity {
+                not_before: own.validity.not_before(),
+                not_after: own.validity.not_after(),
+                now,
+            });
+        }
+        let authority = SigningAuthority {
+            trust_domain: self.trust_domain,
+            issuer: Issuer::new(self.key, own.subject, own.key_id),
+            chain,
+            root: root.clone().into_owned(),
+            validity: own.validity,
+            leaf_extensions: leaf_extensions(),
+            location_extensions: Vec::new(),
+        };
+        authority.prove(now)?;
+        Ok(authority)
+    }
+}
+
+impl SigningAuthority {
+    /// The same authority, whose certificates say where its CRL and its own certificate are: `<base>/crl/<key id>.crl` and
+    /// `<base>/ca/<key id>.cer`.
+    pub fn with_crl_base_url(self, base: Option<&CrlBaseUrl>) -> Self {
+        Self {
+            location_extensions: base
+                .map(|base| base.extensions(&self.issuer.key_id))
+                .unwrap_or_default(),
+            ..self
+        }
+    }
+
+    /// Signs an end-entity certificate. It never outlives the authority; where it would, it is clipped and says so.
+    pub fn sign(&self, draft: CheckedDraft) -> Result<Issued, SignError> {
+        if !draft.spiffe_id.is_member_of(&self.trust_domain) {
+            return Err(SignError::TrustDomain {
+                found: draft.spiffe_id,
+                expected: self.trust_domain.clone(),
+            });
+        }
+        if draft.key.digest() == self.issuer.key.public().digest() {
+            return Err(SignError::KeyIsAuthority {
+                digest: draft.key.digest(),
+            });
+        }
+        let (validity, life_clipped) = within(self.validity, draft.validity, draft.now)?;
+        let subject = draft.subject_serial_number.as_deref().map_or_else(
+            || sequence(&[]),
+            |number| name_of(oid::SERIAL_NUMBER, &der::printable_string(number)),
+        );
+        let names = certificate::subject_alt_name(
+            draft.spiffe_id.as_str(),
+            &draft.dns_names,
+            &draft.ip_addresses,
+            draft.subject_serial_number.is_none(),
+        );
+        let issued = self.issuer.certificate(&Template {
+            subject: &subject,
+            key: &draft.key,
+            validity,
+            now: draft.now,
+            extensions: &[&names, &self.leaf_extensions, &self.location_extensions],
+        })?;
+        Ok(Issued {
+            life_clipped,
+            ..issued
+        })
+    }
+
+    /// A full CRL of its leaves, in DER. `number` never falls from one to the next; the caller keeps it.
+    pub fn crl(
+        &self,
+        number: u64,
+        this_update: OffsetDateTime,
+        next_update: OffsetDateTime,
+        revoked: &[Revoked],
+    ) -> Result<Vec<u8>, SignError> {
+        crl::sign(&self.issuer, number, this_update, next_update, revoked)
+    }
+
+    /// Its key id, the SKI of its certificate.
+    pub fn key_id(&self) -> &[u8] {
+        &self.issuer.key_id
+    }
+
+    /// Its public key, which no leaf may have.
+    pub fn public_key(&self) -> &PublicKey {
+        self.issuer.key.public()
+    }
+
+    /// Whose members it signs for.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// From when until when it may sign.
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// When it ends.
+    pub fn not_after(&self) -> OffsetDateTime {
+        self.validity.not_after()
+    }
+
+    /// Its certificate and those between it and the root, which is not among them.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// The trust anchor that it was activated with.
+    pub fn root(&self) -> &CertificateDer<'static> {
+        &self.root
+    }
+
+    /// Signs a leaf that never leaves and judges it as a peer would: signatures, times and path lengths up to the root.
+    fn prove(&self, now: OffsetDateTime) -> Result<(), AuthorityError> {
+        let wrong = |why: String| AuthorityError::Chain { why };
+        let id: SpiffeId = self
+            .trust_domain
+            .id_with_path("/probe")
+            .map_err(|e| wrong(e.to_string()))?;
+        let names = certificate::subject_alt_name(id.as_str(), &[], &[], true);
+        let probe = self.issuer.certificate(&Template {
+            subject: &sequence(&[]),
+            key: self.issuer.key.public(),
+            validity: Validity::starting(now, MIN_LIFE).expect("ten seconds end after they begin"),
+            now,
+            extensions: &[&names, &self.leaf_extensions],
+        })?;
+        let mut chain = vec![probe.der];
+        chain.extend(self.chain.iter().cloned());
+        let bundle = TrustBundle::new(self.trust_domain.clone(), vec![self.root.clone()])
+            .map_err(|e| wrong(e.to_string()))?;
+        PeerVerifier::new(&bundle)
+            .verify(&chain, Usage::Server, now)
+            .map(|_| ())
+            .map_err(|e| wrong(e.to_string()))
+    }
+}
+
+impl fmt::Debug for SigningAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key_id = identity::hex::encode(&self.issuer.key_id);
+        write!(
+            f,
+            "SigningAuthority({}, key id {key_id}, until {})",
+            self.trust_domain,
+            self.not_after()
+        )
+    }
+}
+
+/// The part of `wanted` that lies within the issuer's life, and whether that is less.
+pub(crate) fn within(
+    issuer: Validity,
+    wanted: Validity,
+    now: OffsetDateTime,
+) -> Result<(Validity, bool), SignError> {
+    let clipped = wanted
+        .clipped_to(issuer.not_after())
+        .filter(|rest| *rest == wanted || rest.not_after() - now >= MIN_LIFE);
+    match clipped {
+        Some(validity) => Ok((validity, validity != wanted)),
+        None => Err(SignError::Ended {
+            not_after: issuer.not_after(),
+            now,
+        }),
+    }
+}
+
+/// X509-SVID section 4: critical digitalSignature, serverAuth and clientAuth, and an explicit CA:FALSE, which is an empty sequence.
+fn leaf_extensions() -> Vec<u8> {
+    const DIGITAL_SIGNATURE: u8 = 0x80;
+    let uses = sequence(&[&oid::element(oid::SERVER_AUTH), &oid::element(oid::CLIENT_AUTH)]);
+    [
+        extension(oid::KEY_USAGE, true, &der::named_bits(DIGITAL_SIGNATURE)),
+        extension(oid::EXTENDED_KEY_USAGE, false, &uses),
+        extension(oid::BASIC_CONSTRAINTS, true, &sequence(&[])),
+    ]
+    .concat()
+}
+
+/// The key id that a certificate made here gets.
+pub(crate) fn key_id_of(key: &AuthorityKey) -> Vec<u8> {
+    key_id(key.public().digest()).to_vec()
+}
+
+#[cfg(test)]
+mod tests;
