@@ -102,7 +102,7 @@ impl Drain {
             running
         });
         if begun {
-            tracing::info!(cause, in_flight = self.in_flight(), "draining");
+            tracing::info!(cause, "draining");
         }
     }
 

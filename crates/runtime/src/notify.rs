@@ -7,8 +7,10 @@ use sd_notify::NotifyState;
 use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// Tells systemd of readiness and drain, until the drain begins. To be spawned when the program starts.
+/// Tells systemd of readiness and drain, until the drain begins. To be spawned when the program starts; it holds a guard of the drain.
 pub async fn follow(readiness: Readiness, drain: Drain) {
+    // The process must not end before systemd has heard that it will.
+    let _until_told = drain.guard();
     let mut state = readiness.watch();
     let mut told_ready = false;
     let mut watchdog = sd_notify::watchdog_enabled().and_then(pulse);
@@ -89,6 +91,17 @@ mod tests {
         record.set_ready();
         readiness.condition("signing").set_ready();
         assert_eq!(status(&readiness.state()), "ready");
+    }
+
+    #[tokio::test]
+    async fn the_drain_is_not_over_before_systemd_has_heard_of_it() {
+        let drain = Drain::new();
+        let follower = tokio::spawn(follow(Readiness::new(), drain.clone()));
+        while drain.in_flight() == 0 {
+            tokio::task::yield_now().await;
+        }
+        drain.finish(crate::drain::DEADLINE).await;
+        assert!(follower.is_finished());
     }
 
     #[tokio::test(start_paused = true)]

@@ -70,6 +70,8 @@ async fn program(folder: &Path) -> Result<(), Box<dyn Error>> {
             () = hangups.next() => {
                 audit.reopen()?;
                 audit.write(&json!({ "event": "reopened" }))?;
+                work.set_not_ready("was hung up");
+                work.set_ready();
             }
         }
     }
@@ -258,6 +260,11 @@ fn systemd_hears_ready_once_then_stopping_and_the_watchdog() {
     while messages.iter().filter(|m| *m == "WATCHDOG=1\n").count() < 3
         || !messages.iter().any(|m: &String| m.contains("READY=1"))
     {
+        messages.push(heard());
+    }
+    program.signal(Signal::HUP);
+    messages.push(String::new());
+    while !messages.last().unwrap().contains("STATUS=ready") {
         messages.push(heard());
     }
     program.signal(Signal::TERM);
