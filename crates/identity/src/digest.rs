@@ -51,7 +51,7 @@ impl KeyDigest {
     }
 }
 
-fn sha256(bytes: &[u8]) -> [u8; SHA256_BYTES] {
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; SHA256_BYTES] {
     let mut out = [0; SHA256_BYTES];
     out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
     out
