@@ -320,3 +320,6 @@ fn lock(dir: &Path) -> Result<File, JournalError> {
         Err(TryLockError::Error(source)) => Err(io_error("lock", &path)(source)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,27 +132,3 @@ fn header_checksum(bytes: &[u8; HEADER_BYTES]) -> u32 {
     checksum.update(&bytes[16..]);
     checksum.finalize()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_newer_format_is_refused_naming_both_versions() {
-        let mut bytes = encode(&SegmentHeader {
-            first: 1,
-            before: [0; 32],
-            public_key: [7; 32],
-        });
-        bytes[8..12].copy_from_slice(&(FORMAT_VERSION + 1).to_le_bytes());
-        let checksum = header_checksum(&bytes);
-        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
-        let refused = read_header(&mut bytes.as_slice(), &path(Path::new("j"), 1))
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            refused,
-            "j/00000000000000000001.seg has format version 2, this program knows versions up to 1: use the newer program"
-        );
-    }
-}

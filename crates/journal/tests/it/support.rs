@@ -1,15 +1,19 @@
-//! Journals to test with: one key, small segments, records that tell their position.
+//! Journals to test with: one key, small segments, records that tell their position; and the files as a stranger reads them.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use journal::{Journal, Options, Record, generate_signing_key};
+use journal::{Head, Journal, Options, Record, Stored, generate_signing_key};
 use tempfile::TempDir;
 
-static KEY: LazyLock<Vec<u8>> = LazyLock::new(|| generate_signing_key().unwrap().to_vec());
+/// Larger than any journal of these tests: everything stays in one segment.
+pub(crate) const ONE_SEGMENT: u64 = 1 << 20;
 
-/// Options with the key that all tests share.
+static KEY: LazyLock<Vec<u8>> = LazyLock::new(|| generate_signing_key().expect("random bytes").to_vec());
+
+/// Options with the key that all tests share; each third batch is signed.
 pub(crate) fn options(segment_bytes: u64) -> Options {
     Options {
         segment_bytes,
@@ -38,18 +42,78 @@ pub(crate) fn record(position: u64) -> Record {
     }
 }
 
-/// Appends records up to this position in batches of `batch`.
-pub(crate) fn append_to(journal: &mut Journal, last: u64, batch: usize) {
-    let first = journal.head().position + 1;
-    let records: Vec<Record> = (first..=last).map(record).collect();
-    for records in records.chunks(batch) {
-        journal.append(records).unwrap();
+/// What is read at this position afterwards.
+pub(crate) fn stored(position: u64) -> Stored {
+    let Record {
+        kind, ends, payload, ..
+    } = record(position);
+    Stored {
+        position,
+        kind,
+        ends,
+        payload,
     }
 }
 
-/// Ends a journal as `kill -9` would: nothing is signed, no mark is left.
-pub(crate) fn crash(journal: Journal) {
-    drop(journal);
+/// Appends records up to this position in batches of `batch`; the heads after each.
+pub(crate) fn append_to(journal: &mut Journal, last: u64, batch: usize) -> Vec<Head> {
+    let first = journal.head().position + 1;
+    let records: Vec<Record> = (first..=last).map(record).collect();
+    let append = |records| {
+        journal.append(records).unwrap();
+        journal.head()
+    };
+    records.chunks(batch).map(append).collect()
+}
+
+/// A folder with these files, as they are now; in memory where the system has such a place, for there are thousands.
+pub(crate) fn copy(dir: &Path) -> TempDir {
+    let copy = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap();
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+/// Changes the bytes of a file.
+pub(crate) fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+/// A batch as the format's description has it.
+#[derive(Clone, Debug)]
+pub(crate) struct BatchAt {
+    pub(crate) bytes: Range<usize>,
+    pub(crate) first: u64,
+    pub(crate) records: u64,
+}
+
+/// The batches of a sound segment.
+pub(crate) fn batches(path: &Path) -> Vec<BatchAt> {
+    let bytes = fs::read(path).unwrap();
+    let number = |at: usize, width: usize| {
+        bytes[at..at + width]
+            .iter()
+            .rev()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let mut found = Vec::new();
+    let mut at = 88;
+    while at < bytes.len() {
+        let end = at + usize::try_from(number(at + 8, 4)).unwrap();
+        found.push(BatchAt {
+            bytes: at..end,
+            first: number(at + 16, 8),
+            records: number(at + 12, 4),
+        });
+        at = end;
+    }
+    found
 }
 
 /// The segments of a folder, oldest first.
@@ -63,9 +127,8 @@ pub(crate) fn indexes(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
-    let mut found: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = entries
         .filter(|path| path.extension().is_some_and(|e| e == extension))
         .collect();
     found.sort();
