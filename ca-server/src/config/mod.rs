@@ -19,8 +19,7 @@ pub use file::{
     LimitsConfig, ListenConfig, LogConfig, LogFormat, LogLevel, ProfileConfig, ProfilesConfig,
 };
 pub use settings::{
-    Addresses, AuditSink, LEAST_LIFE, Limits, Lives, Mode, Profiles, Settings, default_data_dir,
-    default_server_names,
+    Addresses, AuditSink, JwtLives, Limits, Mode, Profiles, Settings, default_data_dir, default_server_names,
 };
 pub use values::{Address, BaseUrl, Life, Rate, ServerName, ValueError};
 pub use watch::Watch;

@@ -6,21 +6,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use identity::{TrustDomain, duration};
+use issuance::{CrlBaseUrl, MIN_LIFE, Profile, ProfileName};
 
 use super::ConfigError;
 use super::args::ServerArgs;
 use super::file::{Config, ListenConfig, LogFormat, LogLevel, ProfileConfig};
 use super::providers::{certificate_providers, jwt_providers, repeated};
-use super::values::{Address, BaseUrl, Life, Rate, ServerName};
+use super::values::{Address, Life, Rate, ServerName};
 use super::watch::Watch;
 use crate::caller::certificate::CertificateProvider;
 use crate::caller::jwt::JwtProvider;
 
-/// The least life of what is issued: below it clients would renew all the time.
-pub const LEAST_LIFE: Duration = Duration::from_secs(10);
 const DEFAULT_IN_FLIGHT: u32 = 512;
-const HOUR: u64 = 3600;
-const DAY: u64 = 24 * HOUR;
 
 /// Which command starts the server: it decides where the server listens by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,30 +58,30 @@ pub struct Addresses {
     pub metrics: SocketAddr,
 }
 
-/// How long what is issued by a profile lives: [`LEAST_LIFE`] <= `life` <= `max`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lives {
-    /// Where neither registration nor caller says otherwise.
-    pub life: Duration,
-    /// The longest that a registration or a caller may ask for.
-    pub max: Duration,
-}
-
-/// The lives of every profile.
+/// The profiles in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profiles {
     /// Workloads and administrators.
-    pub workload: Lives,
+    pub workload: Profile,
     /// Devices.
-    pub device: Lives,
+    pub device: Profile,
     /// The server itself.
-    pub server: Lives,
+    pub server: Profile,
     /// Node agents.
-    pub agent: Lives,
+    pub agent: Profile,
     /// Signing authorities that the server makes itself.
-    pub intermediate: Lives,
+    pub intermediate: Profile,
     /// JWT-SVIDs.
-    pub jwt: Lives,
+    pub jwt: JwtLives,
+}
+
+/// How long JWT-SVIDs live: [`MIN_LIFE`] <= `life` <= `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JwtLives {
+    /// Where neither registration nor caller says otherwise.
+    pub life: Duration,
+    /// The longest that may be asked for.
+    pub max: Duration,
 }
 
 /// What the server takes at once.
@@ -200,8 +197,8 @@ impl Settings {
     }
 
     /// The URL under which CRLs are fetched, for certificates.
-    pub fn crl_base_url(&self) -> Option<&BaseUrl> {
-        self.config.crl.base_url.as_ref()
+    pub fn crl_base_url(&self) -> Option<&CrlBaseUrl> {
+        self.config.crl.base_url.as_ref().map(|url| &url.0)
     }
 
     /// How log lines are written.
@@ -276,37 +273,46 @@ impl Profiles {
     fn fill(config: &mut Config) -> Result<Self, ConfigError> {
         let profiles = &mut config.profiles;
         Ok(Self {
-            workload: Lives::fill(&mut profiles.workload, "workload", HOUR, 24 * HOUR)?,
-            device: Lives::fill(&mut profiles.device, "device", 24 * HOUR, 90 * DAY)?,
-            server: Lives::fill(&mut profiles.server, "server", 24 * HOUR, 7 * DAY)?,
-            agent: Lives::fill(&mut profiles.agent, "agent", 24 * HOUR, 7 * DAY)?,
-            intermediate: Lives::fill(
-                &mut profiles.intermediate,
-                "intermediate",
-                90 * DAY,
-                5 * 365 * DAY,
-            )?,
-            jwt: Lives::fill(&mut profiles.jwt, "jwt", 300, HOUR)?,
+            workload: profile(ProfileName::Workload, &mut profiles.workload)?,
+            device: profile(ProfileName::Device, &mut profiles.device)?,
+            server: profile(ProfileName::Server, &mut profiles.server)?,
+            agent: profile(ProfileName::Agent, &mut profiles.agent)?,
+            intermediate: profile(ProfileName::Intermediate, &mut profiles.intermediate)?,
+            jwt: JwtLives::fill(&mut profiles.jwt)?,
         })
+    }
+
+    /// The profile of this name; roots have no place in the configuration.
+    pub fn named(&self, name: ProfileName) -> Profile {
+        match name {
+            ProfileName::Workload => self.workload,
+            ProfileName::Device => self.device,
+            ProfileName::Server => self.server,
+            ProfileName::Agent => self.agent,
+            ProfileName::Intermediate => self.intermediate,
+            ProfileName::Root => Profile::default_of(name),
+        }
     }
 }
 
-impl Lives {
-    fn fill(profile: &mut ProfileConfig, name: &str, life: u64, max: u64) -> Result<Self, ConfigError> {
-        let Life(life) = *profile.life.get_or_insert(Life(Duration::from_secs(life)));
-        let Life(max) = *profile.max_life.get_or_insert(Life(Duration::from_secs(max)));
-        if life < LEAST_LIFE {
-            let why = format!(
-                "{}, expected at least {}",
-                duration::print(life),
-                duration::print(LEAST_LIFE)
-            );
-            return Err(field(format!("profiles.{name}.life"), why));
-        }
-        if life > max {
-            let (life, max) = (duration::print(life), duration::print(max));
-            let why = format!("{life}, expected at most profiles.{name}.maxLife, which is {max}");
-            return Err(field(format!("profiles.{name}.life"), why));
+fn profile(name: ProfileName, config: &mut ProfileConfig) -> Result<Profile, ConfigError> {
+    let default = Profile::default_of(name);
+    let Life(life) = *config.life.get_or_insert(Life(default.default_life()));
+    let Life(max_life) = *config.max_life.get_or_insert(Life(default.max_life()));
+    Profile::new(name, life, max_life)
+        .map_err(|error| field(format!("profiles.{name}.life"), error.to_string()))
+}
+
+impl JwtLives {
+    fn fill(config: &mut ProfileConfig) -> Result<Self, ConfigError> {
+        let Life(life) = *config.life.get_or_insert(Life(Duration::from_secs(300)));
+        let Life(max) = *config.max_life.get_or_insert(Life(Duration::from_secs(3600)));
+        if life < MIN_LIFE || life > max {
+            let [life, least, max] = [life, MIN_LIFE, max].map(duration::print);
+            return Err(field(
+                "profiles.jwt.life",
+                format!("{life}, expected {least} to its maxLife {max}"),
+            ));
         }
         Ok(Self { life, max })
     }

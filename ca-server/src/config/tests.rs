@@ -162,7 +162,7 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
     assert_eq!(settings.addresses().grpc.to_string(), "127.0.0.1:1");
     assert_eq!(settings.addresses().crl.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.profiles().jwt.life.as_secs(), 60);
-    assert_eq!(settings.profiles().workload.life.as_secs(), 3600);
+    assert_eq!(settings.profiles().workload.default_life().as_secs(), 3600);
     assert!(settings.data_dir().is_absolute() && settings.data_dir().ends_with("x"));
     assert_eq!(
         *settings.audit(),
@@ -211,7 +211,7 @@ fn what_is_in_force_prints_as_yaml_that_is_in_force_again() {
     let printed = settings(given).unwrap().to_yaml();
     let again = settings(&printed).unwrap();
     assert_eq!(again.to_yaml(), printed);
-    assert_eq!(again.profiles().workload.life.as_secs(), 90);
+    assert_eq!(again.profiles().workload.default_life().as_secs(), 90);
     assert_eq!(again.server_names().len(), 2);
     assert!(printed.contains("inFlight: 512"), "{printed}");
 }
