@@ -69,7 +69,7 @@ fn issue(c: &mut Criterion) {
             let csr = VerifiedCsr::parse(black_box(&request)).expect("an accepted CSR");
             let spiffe_id: SpiffeId = csr.uri().expect("one URI").clone();
             let draft = Draft {
-                profile: &profile,
+                profile,
                 spiffe_id,
                 dns_names: Vec::new(),
                 ip_addresses: Vec::new(),

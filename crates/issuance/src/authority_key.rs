@@ -102,6 +102,13 @@ impl FromStr for AuthorityKeyType {
     }
 }
 
+impl PublicKey {
+    /// The public half of an authority's private key in PEM, for telling which key a file holds.
+    pub fn of_authority_key(pem: &str, passphrase: Option<&str>) -> Result<Self, KeyError> {
+        AuthorityKey::from_pem(pem, passphrase).map(|key| key.public)
+    }
+}
+
 impl AuthorityKey {
     pub(crate) fn generate(key_type: AuthorityKeyType) -> Result<Self, KeyError> {
         let document = EcdsaKeyPair::generate_pkcs8(key_type.ring(), &SystemRandom::new())

@@ -15,9 +15,9 @@ const MAX_SERIAL_NUMBER: usize = 64;
 
 /// What is to be issued, as authorization decided it; not yet checked.
 #[derive(Clone, Debug)]
-pub struct Draft<'a> {
+pub struct Draft {
     /// A profile of end entities.
-    pub profile: &'a Profile,
+    pub profile: Profile,
     /// Whose certificate it will be.
     pub spiffe_id: SpiffeId,
     /// Granted host names, in lower case.
@@ -99,7 +99,7 @@ impl DraftError {
     }
 }
 
-impl Draft<'_> {
+impl Draft {
     /// Checks every rule that does not depend on the authority.
     pub fn check(self) -> Result<CheckedDraft, DraftError> {
         let profile = self.profile.name();

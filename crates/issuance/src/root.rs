@@ -109,18 +109,8 @@ impl RootAuthority {
         life: Duration,
         now: OffsetDateTime,
     ) -> Result<Issued, SignError> {
-        if *csr.trust_domain() != self.trust_domain {
-            return Err(SignError::TrustDomain {
-                found: csr.trust_domain().id(),
-                expected: self.trust_domain.clone(),
-            });
-        }
+        let (validity, life_clipped) = self.intermediate_validity(csr, life, now)?;
         let key = csr.public_key();
-        if key.digest() == self.issuer.key.public().digest() {
-            return Err(SignError::KeyIsAuthority { digest: key.digest() });
-        }
-        let wanted = validity(ProfileName::Intermediate, life, now)?;
-        let (validity, life_clipped) = within(self.validity, wanted, now)?;
         let issued = self.issuer.certificate(&Template {
             subject: &subject(&self.trust_domain, "authority", now, key),
             key,
@@ -134,12 +124,23 @@ impl RootAuthority {
         })
     }
 
-    /// The life that [`RootAuthority::sign_intermediate`] would give, and whether the root's end clips it.
+    /// What [`RootAuthority::sign_intermediate`] would give, or why it would not, and whether the root's end clips it.
     pub fn intermediate_validity(
         &self,
+        csr: &AuthorityCsr,
         life: Duration,
         now: OffsetDateTime,
     ) -> Result<(Validity, bool), SignError> {
+        if *csr.trust_domain() != self.trust_domain {
+            return Err(SignError::TrustDomain {
+                found: csr.trust_domain().id(),
+                expected: self.trust_domain.clone(),
+            });
+        }
+        let digest = csr.public_key().digest();
+        if digest == self.issuer.key.public().digest() {
+            return Err(SignError::KeyIsAuthority { digest });
+        }
         within(
             self.validity,
             validity(ProfileName::Intermediate, life, now)?,

@@ -66,7 +66,7 @@ fn issue(csr: &VerifiedCsr) {
     };
     let profile = Profile::default_of(name);
     let draft = Draft {
-        profile: &profile,
+        profile,
         spiffe_id: spiffe_id.clone(),
         dns_names: csr.dns_names().to_vec(),
         ip_addresses: Vec::new(),
