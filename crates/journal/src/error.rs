@@ -144,6 +144,9 @@ pub enum Damage {
         /// Bytes from its start to the end of the file.
         bytes: u64,
     },
+    /// The mark of a clean close is not what was written.
+    #[error("the mark of a clean close is broken; without this file the journal opens as after a crash")]
+    BrokenMark,
     /// The journal was closed, and is not what it was then.
     #[error(
         "the journal was closed at position {position} with hash {}, which is not what is here",

@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::batch::checksum;
 use crate::bytes::Cursor;
 use crate::error::{Damage, JournalError, io_error};
 use crate::{Head, files};
@@ -44,12 +43,15 @@ pub(crate) fn read(dir: &Path) -> Result<Option<Mark>, JournalError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error("read", &path)(error)),
     };
-    decode(&bytes).map(Some).map_err(|what| JournalError::Damaged {
-        path,
-        at: 0,
-        position: 0,
-        what,
-    })
+    match decode(&bytes) {
+        Some(mark) => Ok(Some(mark)),
+        None => Err(JournalError::Damaged {
+            path,
+            at: 0,
+            position: 0,
+            what: Damage::BrokenMark,
+        }),
+    }
 }
 
 /// Durably takes the mark away.
@@ -63,29 +65,15 @@ fn path(dir: &Path) -> PathBuf {
     dir.join(NAME)
 }
 
-fn decode(bytes: &[u8]) -> Result<Mark, Damage> {
-    if bytes.len() != BYTES {
-        let (found, expected) = (bytes.len() as u64, BYTES as u64);
-        return Err(Damage::Field {
-            field: "length of the mark of a clean close",
-            found,
-            expected,
-        });
-    }
+fn decode(bytes: &[u8]) -> Option<Mark> {
+    let bytes: &[u8; BYTES] = bytes.try_into().ok()?;
     let (text, stored) = bytes.split_at(BYTES - 4);
-    checksum(
-        "mark of a clean close",
-        Cursor(stored).u32(),
-        crc32fast::hash(text),
-    )?;
     let mut cursor = Cursor(text);
-    if cursor.array() != *MAGIC {
-        return Err(Damage::Magic {
-            expected: "mark of a clean close",
-        });
+    if Cursor(stored).u32() != crc32fast::hash(text) || cursor.array() != *MAGIC {
+        return None;
     }
     let (segment, length) = (cursor.u64(), cursor.u64());
-    Ok(Mark {
+    Some(Mark {
         segment,
         length,
         head: Head {

@@ -9,7 +9,6 @@ use crate::{Hash, Record};
 const RUN: usize = 1024;
 
 /// The index of one segment, in memory.
-#[derive(Debug)]
 pub(crate) struct Memory {
     pub(crate) first: u64,
     /// Bytes of the segment that are durable.

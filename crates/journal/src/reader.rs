@@ -47,10 +47,10 @@ impl Reader {
         Ok(found)
     }
 
-    /// Position of the newest record of this kind. Reads no file: each index holds the newest of each kind.
+    /// Position of the newest record of this kind. Each index knows the newest of each kind, so that nothing is scanned.
     ///
     /// # Errors
-    /// None today; an index that is read later may fail.
+    /// As `find`.
     pub fn newest_of_kind(&self, kind: u8) -> Result<Option<u64>, JournalError> {
         Ok(self
             .shared

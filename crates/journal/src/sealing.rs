@@ -8,7 +8,6 @@ use std::thread::{self, JoinHandle};
 use crate::shared::Shared;
 
 /// Stops and joins its thread when dropped, so that no file changes after the journal was closed.
-#[derive(Debug)]
 pub(crate) struct Sealer {
     wake: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,

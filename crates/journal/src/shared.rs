@@ -1,7 +1,9 @@
 //! What the appending side makes known and readers see: the head, and for each segment its index. Locks are held for
 //! look-ups and for the publication of a batch that is durable already; never while something is written or synced.
 
+use std::fmt;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -10,19 +12,17 @@ use crate::batch;
 use crate::error::{Damage, JournalError, io_error};
 use crate::index::{self, IndexError, IndexFile};
 use crate::memory::Memory;
-use crate::{Head, SegmentFacts, Stored, recovery, segment};
+use crate::{Head, MAX_BATCH_BYTES, SegmentFacts, Stored, recovery, segment};
 
 /// Most records fit into this, so that one read of the file is enough.
 const READ_BYTES: usize = 2048;
 const SOUND: &str = "nothing panics while it holds this lock";
 
 /// The state that the journal and its readers share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     state: RwLock<State>,
 }
 
-#[derive(Debug)]
 struct State {
     head: Head,
     /// By first position; never empty; all but the last are sealed.
@@ -30,7 +30,6 @@ struct State {
 }
 
 /// One segment and its index.
-#[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) first: u64,
     pub(crate) path: PathBuf,
@@ -41,7 +40,6 @@ pub(crate) struct Segment {
 }
 
 /// Where a segment's index is.
-#[derive(Debug)]
 pub(crate) enum Index {
     /// Of the open segment, and of one whose index file could not be written yet.
     Memory(Memory),
@@ -90,6 +88,14 @@ impl Shared {
     }
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("head", &self.head())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Segment {
     pub(crate) fn new(dir: &Path, first: u64, index: Index) -> Self {
         let path = segment::path(dir, first);
@@ -129,10 +135,11 @@ impl Segment {
     pub(crate) fn read(&self, position: u64) -> Result<Stored, JournalError> {
         let record = usize::try_from(position - self.first).expect("a segment has fewer records than 2^32");
         let at = self.look_up(
-            |memory| memory.offsets[record],
-            |file, path| file.offset(path, position),
+            |memory| memory.offsets.get(record).copied(),
+            |file, path| file.offset(path, position).map(Some),
         )?;
-        let at = u64::from(at);
+        // Without an offset, the index was made again from a segment that has lost its end.
+        let at = at.map_or(self.length(), u64::from);
         let damaged = |what| JournalError::Damaged {
             path: self.path.clone(),
             at,
@@ -140,14 +147,10 @@ impl Segment {
             what,
         };
         let file = File::open(&self.path).map_err(io_error("open", &self.path))?;
-        let mut bytes = vec![0; READ_BYTES];
-        let there = read_up_to(&file, &mut bytes, at).map_err(io_error("read", &self.path))?;
-        bytes.truncate(there);
+        let mut bytes = read_up_to(&file, READ_BYTES, at).map_err(io_error("read", &self.path))?;
         let needed = bytes.first_chunk().map_or(0, |start| batch::record_bytes(*start));
-        if needed > bytes.len() && needed <= crate::MAX_BATCH_BYTES {
-            bytes.resize(needed, 0);
-            file.read_exact_at(&mut bytes[there..], at + there as u64)
-                .map_err(io_error("read", &self.path))?;
+        if needed > READ_BYTES && needed <= MAX_BATCH_BYTES {
+            bytes = read_up_to(&file, needed, at).map_err(io_error("read", &self.path))?;
         }
         let (record, _) = batch::record(&bytes, position, 0).map_err(damaged)?;
         Ok(Stored::from(&record))
@@ -244,13 +247,17 @@ pub(crate) fn index_path(segment: &Path) -> PathBuf {
     segment.with_extension("idx")
 }
 
-fn read_up_to(file: &File, bytes: &mut [u8], at: u64) -> std::io::Result<usize> {
+fn read_up_to(file: &File, limit: usize, at: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; limit];
     let mut there = 0;
-    while there < bytes.len() {
-        match file.read_at(&mut bytes[there..], at + there as u64)? {
-            0 => break,
-            count => there += count,
+    while there < limit {
+        match file.read_at(&mut bytes[there..], at + there as u64) {
+            Ok(0) => break,
+            Ok(count) => there += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
-    Ok(there)
+    bytes.truncate(there);
+    Ok(bytes)
 }

@@ -46,8 +46,10 @@ pub fn verify(dir: &Path, head: Option<Hash>) -> Result<Verified, JournalError> 
     let mut attempt = 1;
     loop {
         match verify_once(dir, head) {
-            Err(JournalError::Damaged { path, .. }) if attempt < ATTEMPTS && is_last(dir, &path)? => {
-                attempt += 1
+            Err(JournalError::Damaged { path, .. } | JournalError::Io { path, .. })
+                if attempt < ATTEMPTS && is_last(dir, &path)? =>
+            {
+                attempt += 1;
             }
             outcome => return outcome,
         }

@@ -13,6 +13,8 @@ use crate::{Cut, Hash, Head};
 
 /// What a disk writes as one; a sector that was never written reads as zeros.
 const SECTOR_BYTES: usize = 512;
+/// A segment is rolled long before; offsets in it have four bytes.
+const SEGMENT_LIMIT_BYTES: u64 = u32::MAX as u64;
 const READ_AHEAD_BYTES: usize = 256 * 1024;
 
 /// A place in a segment, with what the next batch has to follow.
@@ -54,6 +56,20 @@ impl Walk {
         };
         let mut file = BufReader::with_capacity(READ_AHEAD_BYTES, file);
         let header = segment::read_header(&mut file, path)?;
+        if length > SEGMENT_LIMIT_BYTES {
+            let (at, position) = (SEGMENT_LIMIT_BYTES, header.first);
+            let what = Damage::Field {
+                field: "length of the segment",
+                found: length,
+                expected: SEGMENT_LIMIT_BYTES,
+            };
+            return Err(JournalError::Damaged {
+                path: path.to_owned(),
+                at,
+                position,
+                what,
+            });
+        }
         Ok(Self {
             path: path.to_owned(),
             file,

@@ -195,6 +195,11 @@ fn a_broken_mark_of_a_clean_close_is_named() {
         let mark = dir.path().join("closed");
         change(&mark, |bytes| bytes[byte] ^= 4);
         assert_damaged(open(dir.path()), &mark, 0);
+        fs::remove_file(mark).unwrap();
+        assert!(
+            !Journal::open(dir.path(), options(ONE_SEGMENT)).unwrap().clean,
+            "as after a crash"
+        );
     }
 }
 
