@@ -1,8 +1,8 @@
 //! The authority that signs: first a key and a CSR, then, with the chain that somebody signed for it, the uses that the key has:
 //! end-entity certificates and CRLs, nothing else. The states are types: only an activated authority signs.
 
-mod certificate_of;
 mod error;
+mod facts;
 mod urls;
 
 use std::fmt;
@@ -16,12 +16,12 @@ use crate::authority_key::{AuthorityKey, AuthorityKeyType};
 use crate::certificate::{self, Issued, Issuer, SignError, Template, extension, key_id, name_of};
 use crate::crl::{self, Revoked};
 use crate::csr::PublicKey;
-use crate::der::{self, sequence, tag, tlv};
+use crate::der::{self, octet_string, sequence, tag, tlv};
 use crate::draft::CheckedDraft;
 use crate::{KeyError, MIN_LIFE, oid};
 
-pub(crate) use certificate_of::CertificateOf;
 pub use error::AuthorityError;
+pub(crate) use facts::AuthorityFacts;
 pub use urls::{CrlBaseUrl, CrlBaseUrlError};
 
 /// An authority's key that waits for its certificate.
@@ -80,13 +80,18 @@ impl PreparedAuthority {
         &self.trust_domain
     }
 
-    /// A CSR in DER that asks for what the intermediate profile has: the URI SAN of the trust domain, CA:TRUE, keyCertSign and
-    /// cRLSign are the signer's to add.
+    /// A CSR in DER that asks for the intermediate profile, key id included, so that a signer who copies what is asked for (as
+    /// `openssl x509 -req -copy_extensions copy` does) makes an authority that works.
     pub fn csr(&self) -> Result<Vec<u8>, SignError> {
-        let name = certificate::subject_alt_name(self.trust_domain.id().as_str(), &[], &[], false);
+        let key_id = octet_string(&key_id(self.key.public().digest()));
+        let extensions = [
+            certificate::authority_extensions(&self.trust_domain, Some(0)),
+            extension(oid::SUBJECT_KEY_ID, false, &key_id),
+        ]
+        .concat();
         let request = sequence(&[
             &oid::element(oid::EXTENSION_REQUEST),
-            &tlv(tag::SET, &[&sequence(&[&name])]),
+            &tlv(tag::SET, &[&sequence(&[&extensions])]),
         ]);
         // `ub-common-name` is 64 (RFC 5280 appendix A.1); the subject is for people, signers choose their own.
         let common_name: String = self.trust_domain.as_str().chars().take(64).collect();
@@ -114,7 +119,7 @@ impl PreparedAuthority {
         let own = chain.first().ok_or_else(|| AuthorityError::Chain {
             why: "there is no certificate in it beside the root".to_owned(),
         })?;
-        let own = CertificateOf::read(own)?;
+        let own = AuthorityFacts::read(own)?;
         own.fits(&self.key, &self.trust_domain)?;
         if !own.validity.contains(now) {
             return Err(AuthorityError::Validity {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use identity::Reason;
 use pkcs8::pkcs5::{pbes2, scrypt};
-use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
+use pkcs8::{EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef, SecretDocument};
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
@@ -68,7 +68,8 @@ impl KeyError {
 pub(crate) struct AuthorityKey {
     key_type: AuthorityKeyType,
     pair: EcdsaKeyPair,
-    pkcs8: Zeroizing<Vec<u8>>,
+    /// Zeroed when dropped; ring's own copy is not.
+    pkcs8: SecretDocument,
     public: PublicKey,
     /// The whole AlgorithmIdentifier of its signatures.
     signature_algorithm: Vec<u8>,
@@ -113,7 +114,8 @@ impl AuthorityKey {
     pub(crate) fn generate(key_type: AuthorityKeyType) -> Result<Self, KeyError> {
         let document = EcdsaKeyPair::generate_pkcs8(key_type.ring(), &SystemRandom::new())
             .map_err(|_| KeyError::Random)?;
-        Self::from_pkcs8(Zeroizing::new(document.as_ref().to_vec()))
+        let document = SecretDocument::try_from(document.as_ref()).expect("ring writes its keys in DER");
+        Self::from_pkcs8(document)
     }
 
     /// Reads a PEM block, encrypted or not. A passphrase for a key that is not encrypted is not needed and not looked at.
@@ -122,20 +124,19 @@ impl AuthorityKey {
         if text.len() > MAX_BYTES {
             return Err(malformed("longer than 16 KiB"));
         }
-        let block = pem::parse(text).map_err(|e| malformed(&e.to_string()))?;
-        let label = block.tag().to_owned();
-        let contents = Zeroizing::new(block.into_contents());
-        match label.as_str() {
-            PLAIN => Self::from_pkcs8(contents),
+        let (label, document) = SecretDocument::from_pem(text).map_err(|e| malformed(&e.to_string()))?;
+        match label {
+            PLAIN => Self::from_pkcs8(document),
             ENCRYPTED => {
                 let passphrase = passphrase.ok_or(KeyError::PassphraseMissing)?;
-                let encrypted = EncryptedPrivateKeyInfoRef::try_from(contents.as_slice())
+                let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
                     .map_err(|e| malformed(&e.to_string()))?;
                 // PBES2 has no check value: a wrong passphrase shows as wrong padding, or as plain text that is no key.
                 let plain = encrypted
                     .decrypt(passphrase)
                     .map_err(|_| KeyError::PassphraseWrong)?;
-                Self::from_pkcs8(plain.to_bytes())
+                PrivateKeyInfoRef::try_from(plain.as_bytes()).map_err(|_| KeyError::PassphraseWrong)?;
+                Self::from_pkcs8(plain)
             }
             other => Err(malformed(&format!(
                 "a PEM block {other:?}, to be converted with openssl pkcs8 -topk8"
@@ -143,10 +144,10 @@ impl AuthorityKey {
         }
     }
 
-    fn from_pkcs8(pkcs8: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
+    fn from_pkcs8(pkcs8: SecretDocument) -> Result<Self, KeyError> {
         let random = SystemRandom::new();
         let read = |key_type: AuthorityKeyType| {
-            EcdsaKeyPair::from_pkcs8(key_type.ring(), &pkcs8, &random).map(|pair| (key_type, pair))
+            EcdsaKeyPair::from_pkcs8(key_type.ring(), pkcs8.as_bytes(), &random).map(|pair| (key_type, pair))
         };
         let (key_type, pair) = read(AuthorityKeyType::P256)
             .or_else(|_| read(AuthorityKeyType::P384))
@@ -168,8 +169,13 @@ impl AuthorityKey {
 
     /// PKCS#8 in PEM; with a passphrase encrypted by AES-256-CBC under scrypt.
     pub(crate) fn to_pem(&self, passphrase: Option<&str>) -> Result<Zeroizing<String>, KeyError> {
+        let pem = |label, document: &SecretDocument| {
+            document
+                .to_pem(label, LineEnding::LF)
+                .map_err(|e| KeyError::Malformed { why: e.to_string() })
+        };
         let Some(passphrase) = passphrase else {
-            return Ok(Zeroizing::new(identity::bundle::pem(PLAIN, &self.pkcs8)));
+            return pem(PLAIN, &self.pkcs8);
         };
         let (mut salt, mut iv) = ([0; 16], [0; 16]);
         self.random.fill(&mut salt).map_err(|_| KeyError::Random)?;
@@ -178,17 +184,14 @@ impl AuthorityKey {
         let cost = scrypt::Params::new(14, 8, 5).expect("the parameters are in scrypt's range");
         let scheme = pbes2::Parameters::generate_scrypt_aes256cbc(cost, &salt, iv)
             .expect("a salt of 16 bytes is in range");
-        let encrypted = PrivateKeyInfoRef::try_from(self.pkcs8.as_slice())
+        let encrypted = PrivateKeyInfoRef::try_from(self.pkcs8.as_bytes())
             .map_err(|e| e.to_string())
             .and_then(|key| {
                 key.encrypt_with_params(scheme, passphrase)
                     .map_err(|e| e.to_string())
             })
             .map_err(|why| KeyError::Malformed { why })?;
-        Ok(Zeroizing::new(identity::bundle::pem(
-            ENCRYPTED,
-            encrypted.as_bytes(),
-        )))
+        pem(ENCRYPTED, &encrypted)
     }
 
     pub(crate) fn key_type(&self) -> AuthorityKeyType {

@@ -11,6 +11,7 @@ mod signature;
 use identity::{KeyDigest, SpiffeId, TrustDomain};
 
 pub use error::CsrError;
+use extensions::Asker;
 pub use key::{KeyType, PublicKey};
 use names::Names;
 pub use names::{OtherName, is_host_name};
@@ -43,7 +44,7 @@ impl VerifiedCsr {
         let der = request::to_der(input)?;
         let request = Request::read(&der)?;
         let key = request.verify()?;
-        let names = names::judge(&extensions::judge(request.extensions())?)?;
+        let names = names::judge(&extensions::judge(request.extensions(), Asker::EndEntity)?)?;
         if let Some(id) = names.uri.as_ref().filter(|id| id.path().is_empty()) {
             return Err(CsrError::San {
                 why: format!("{id} names a trust domain, only its authorities bear that"),
@@ -98,13 +99,13 @@ impl VerifiedCsr {
 }
 
 impl AuthorityCsr {
-    /// Checks a CSR as [`VerifiedCsr::parse`] does, but for an authority: exactly one name, `spiffe://<trust domain>`. What it
-    /// asks beside that is not granted: the profile decides.
+    /// Checks a CSR as [`VerifiedCsr::parse`] does, but for an authority: it has exactly one name, `spiffe://<trust domain>`, and
+    /// may ask for CA:TRUE and the key usages of an authority. What it gets is the profile's to say.
     pub fn parse(input: &[u8]) -> Result<Self, CsrError> {
         let der = request::to_der(input)?;
         let request = Request::read(&der)?;
         let key = request.verify()?;
-        let names = names::judge(&extensions::judge(request.extensions())?)?;
+        let names = names::judge(&extensions::judge(request.extensions(), Asker::Authority)?)?;
         match names.uri {
             Some(id) if id.path().is_empty() && names.dns.is_empty() && names.other.is_empty() => Ok(Self {
                 key,

@@ -22,7 +22,7 @@ pub struct Draft {
     pub spiffe_id: SpiffeId,
     /// Granted host names, in lower case.
     pub dns_names: Vec<String>,
-    /// Granted addresses.
+    /// Addresses, servers only.
     pub ip_addresses: Vec<IpAddr>,
     /// The serialNumber attribute of the subject, devices only.
     pub subject_serial_number: Option<String>,
@@ -65,6 +65,14 @@ pub enum DraftError {
         /// The name.
         found: String,
     },
+    /// An address in another profile than server.
+    #[error("address {found} in profile {profile}, expected addresses in profile server only")]
+    IpAddress {
+        /// The address.
+        found: IpAddr,
+        /// The profile it was drafted by.
+        profile: ProfileName,
+    },
     /// More names than peers read.
     #[error("{found} names, expected at most {MAX_NAMES}")]
     TooManyNames {
@@ -92,6 +100,7 @@ impl DraftError {
         match self {
             DraftError::Role { .. } => Reason::IdentityNotGranted,
             DraftError::DnsName { .. }
+            | DraftError::IpAddress { .. }
             | DraftError::TooManyNames { .. }
             | DraftError::SerialNumber { .. } => Reason::NameNotGranted,
             DraftError::Life(error) => error.reason(),
@@ -118,6 +127,12 @@ impl Draft {
         }
         if let Some(found) = self.dns_names.iter().find(|name| !is_host_name(name)) {
             return Err(DraftError::DnsName { found: found.clone() });
+        }
+        if let (Some(found), true) = (self.ip_addresses.first(), profile != ProfileName::Server) {
+            return Err(DraftError::IpAddress {
+                found: *found,
+                profile,
+            });
         }
         if let Some(found) = &self.subject_serial_number {
             let fits = profile == ProfileName::Device

@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::authority::{AuthorityError, CertificateOf, key_id_of, within};
+use crate::authority::{AuthorityError, AuthorityFacts, key_id_of, within};
 use crate::authority_key::{AuthorityKey, AuthorityKeyType};
 use crate::certificate::{
     Issued, Issuer, SignError, Template, authority_extensions, authority_name, name_of,
@@ -85,7 +85,7 @@ impl RootAuthority {
         passphrase: Option<&str>,
         certificate: CertificateDer<'static>,
     ) -> Result<Self, RootError> {
-        let facts = CertificateOf::read(&certificate)?;
+        let facts = AuthorityFacts::read(&certificate)?;
         let key = AuthorityKey::from_pem(key_pem, passphrase)?;
         facts.fits(&key, &facts.trust_domain)?;
         Ok(Self {

@@ -14,6 +14,13 @@ pub(super) struct Extension<'a> {
     value: &'a [u8],
 }
 
+/// Who asks: only an authority may ask to be one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    EndEntity,
+    Authority,
+}
+
 /// Reads the values of the extension request: exactly one list.
 pub(super) fn read(mut values: Reader<'_>) -> Result<Vec<Extension<'_>>, CsrError> {
     let list = values.take(tag::SEQUENCE, "extensions are not a sequence")?;
@@ -37,7 +44,7 @@ pub(super) fn read(mut values: Reader<'_>) -> Result<Vec<Extension<'_>>, CsrErro
 }
 
 /// The general names of the subject alternative name, as tag and contents, if every extension may be asked for.
-pub(super) fn judge<'a>(extensions: &[Extension<'a>]) -> Result<Vec<Element<'a>>, CsrError> {
+pub(super) fn judge<'a>(extensions: &[Extension<'a>], asker: Asker) -> Result<Vec<Element<'a>>, CsrError> {
     let refused = |found: &str| CsrError::Extension {
         found: found.to_owned(),
     };
@@ -51,9 +58,11 @@ pub(super) fn judge<'a>(extensions: &[Extension<'a>]) -> Result<Vec<Element<'a>>
         }
         match extension.oid {
             oid::SUBJECT_ALT_NAME => names = general_names(extension.value)?,
-            oid::BASIC_CONSTRAINTS if is_ca(extension.value)? => return Err(refused("CA:TRUE")),
+            oid::BASIC_CONSTRAINTS if is_ca(extension.value)? && asker == Asker::EndEntity => {
+                return Err(refused("CA:TRUE"));
+            }
             oid::KEY_USAGE => {
-                if let Some(bit) = signing_bit(extension.value)? {
+                if let (Some(bit), Asker::EndEntity) = (signing_bit(extension.value)?, asker) {
                     return Err(refused(&format!("key usage {bit}")));
                 }
             }

@@ -118,6 +118,13 @@ fn a_root_of_openssl_makes_an_authority_if_it_keeps_the_profile() {
     openssl.run("verify -x509_strict -CAfile root.pem -untrusted chain.pem leaf.pem");
 
     let changed = |from: &str, to: &str| format!("{}{uri}", RULES.replace(from, to));
+    // A signer who copies what the CSR asks for needs no rules of its own.
+    let copied = prepared();
+    openssl.write("csr.der", copied.csr().unwrap());
+    openssl.run("x509 -req -inform DER -in csr.der -CA ca.pem -CAkey ca-key.pem -days 20 -copy_extensions copy -outform DER -out ca2.der");
+    let der = CertificateDer::from(openssl.read("ca2.der"));
+    assert!(copied.activate(&[der], &root, now).is_ok());
+
     for (extensions, rule) in [
         (RULES.to_owned(), "certificate has 0 URI SANs"),
         (

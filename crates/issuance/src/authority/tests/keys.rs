@@ -36,6 +36,8 @@ fn keys_of_openssl_are_read_and_other_keys_refused() {
     assert_eq!(read(None), Err(KeyError::PassphraseMissing));
     openssl.run("genpkey -algorithm ED25519 -out key.pem");
     assert!(matches!(read(None), Err(KeyError::Malformed { .. })));
+    openssl.run("genpkey -algorithm ED25519 -aes256 -pass pass:secret -out key.pem");
+    assert!(matches!(read(Some("secret")), Err(KeyError::Malformed { .. })));
     openssl.run("ecparam -name prime256v1 -genkey -noout -out key.pem");
     let hint = read(None).unwrap_err().to_string();
     assert!(hint.contains("openssl pkcs8 -topk8"), "{hint}");

@@ -126,82 +126,71 @@ fn an_authority_signs_for_its_own_trust_domain_and_never_for_its_own_key() {
     assert_eq!(error.reason(), Reason::KeyIsAuthority);
 }
 
+fn refused(broken: Draft, reason: Reason) {
+    let error: DraftError = broken.check().unwrap_err();
+    assert_eq!(error.reason(), reason, "{error}");
+}
+
 #[test]
-fn a_draft_that_breaks_a_rule_is_refused() {
+fn a_draft_of_another_role_than_its_profile_is_refused() {
     let now = now();
-    let good = || workload("/a", now);
-    let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-    let id = |path: &str| trust_domain().id_with_path(path).unwrap();
-    for (broken, reason) in [
-        (
-            Draft {
-                spiffe_id: trust_domain().id(),
-                ..good()
-            },
-            Reason::IdentityNotGranted,
-        ),
-        (
-            Draft {
-                spiffe_id: id("/server/a"),
-                ..good()
-            },
-            Reason::IdentityNotGranted,
-        ),
-        (
-            Draft {
-                spiffe_id: id("/agent/a"),
-                ..good()
-            },
-            Reason::IdentityNotGranted,
-        ),
-        (
-            Draft {
-                dns_names: names(&["*.example.org"]),
-                ..good()
-            },
-            Reason::NameNotGranted,
-        ),
-        (
-            Draft {
-                dns_names: names(&["A.example.org"]),
-                ..good()
-            },
-            Reason::NameNotGranted,
-        ),
-        (
-            Draft {
-                dns_names: names(&["a"; 100]),
-                ..good()
-            },
-            Reason::NameNotGranted,
-        ),
-        (
-            Draft {
-                subject_serial_number: Some("1".to_owned()),
-                ..good()
-            },
-            Reason::NameNotGranted,
-        ),
-        (
-            Draft {
-                life: Duration::from_secs(9),
-                ..good()
-            },
-            Reason::LifeTooShort,
-        ),
-        (
-            Draft {
-                life: 2 * DAY,
-                ..good()
-            },
-            Reason::LifeTooLong,
-        ),
-    ] {
-        let error: DraftError = broken.check().unwrap_err();
-        assert_eq!(error.reason(), reason, "{error}");
+    let others = ["/server/a", "/agent/a", "/device/a"].map(|path| workload(path, now));
+    for other in others {
+        refused(other, Reason::IdentityNotGranted);
     }
-    assert!(draft(ProfileName::Root, "/a", now).check().is_err());
+    let trust_domain = Draft {
+        spiffe_id: trust_domain().id(),
+        ..workload("/a", now)
+    };
+    refused(trust_domain, Reason::IdentityNotGranted);
+    refused(draft(ProfileName::Server, "/a", now), Reason::IdentityNotGranted);
+    for profile in [ProfileName::Root, ProfileName::Intermediate] {
+        refused(draft(profile, "/a", now), Reason::IdentityNotGranted);
+    }
     assert!(workload("/admin/a", now).check().is_ok());
+}
+
+#[test]
+fn a_draft_with_names_beyond_its_profile_is_refused() {
+    let now = now();
+    for names in [
+        &["*.example.org"][..],
+        &["A.example.org"],
+        &["10.0.0.1"],
+        &["a"; 100],
+    ] {
+        let names = Draft {
+            dns_names: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..workload("/a", now)
+        };
+        refused(names, Reason::NameNotGranted);
+    }
+    let address = Draft {
+        ip_addresses: vec![[127, 0, 0, 1].into()],
+        ..workload("/a", now)
+    };
+    refused(address, Reason::NameNotGranted);
+    for (profile, path, number) in [
+        (ProfileName::Workload, "/a", "1"),
+        (ProfileName::Device, "/device/a", ""),
+        (ProfileName::Device, "/device/a", "1\n2"),
+    ] {
+        let numbered = Draft {
+            subject_serial_number: Some(number.to_owned()),
+            ..draft(profile, path, now)
+        };
+        refused(numbered, Reason::NameNotGranted);
+    }
+}
+
+#[test]
+fn a_draft_with_a_life_beyond_its_profile_is_refused() {
+    let living = |life| Draft {
+        life,
+        ..workload("/a", now())
+    };
+    refused(living(Duration::from_secs(9)), Reason::LifeTooShort);
+    refused(living(2 * DAY), Reason::LifeTooLong);
 }
 
 #[test]

@@ -1,7 +1,7 @@
-use identity::KeyDigest;
+use identity::{KeyDigest, Reason, TrustDomain};
 
 use super::recipe::{Recipe, dns, uri};
-use crate::certificate::{extension, name_of};
+use crate::certificate::{authority_extensions, extension, name_of};
 use crate::csr::{AuthorityCsr, KeyType, VerifiedCsr};
 use crate::der::{integer, named_bits, octet_string, printable_string, sequence, tag, tlv, utf8_string};
 use crate::oid;
@@ -192,6 +192,23 @@ fn an_authority_asks_for_its_trust_domain_and_nothing_else() {
         &[uri("spiffe://example.org"), dns("a.example")],
         &[dns("a.example")],
     ] {
-        assert_eq!(ask(names).unwrap_err().reason(), identity::Reason::CsrSan);
+        assert_eq!(ask(names).unwrap_err().reason(), Reason::CsrSan);
     }
+}
+
+#[test]
+fn only_an_authority_may_ask_to_be_one() {
+    let trust_domain = TrustDomain::new("example.org").unwrap();
+    let asked = Recipe::with_extensions(&[authority_extensions(&trust_domain, Some(0))]).der();
+    assert!(AuthorityCsr::parse(&asked).is_ok());
+    assert_eq!(
+        VerifiedCsr::parse(&asked).unwrap_err().reason(),
+        Reason::CsrExtension
+    );
+    let constraints = extension(oid::NAME_CONSTRAINTS, true, &sequence(&[]));
+    let asked = Recipe::with_extensions(&[authority_extensions(&trust_domain, Some(0)), constraints]).der();
+    assert_eq!(
+        AuthorityCsr::parse(&asked).unwrap_err().reason(),
+        Reason::CsrExtension
+    );
 }

@@ -10,7 +10,7 @@ use super::AuthorityError;
 use crate::authority_key::AuthorityKey;
 
 /// A certificate with the profile of an authority.
-pub(crate) struct CertificateOf {
+pub(crate) struct AuthorityFacts {
     pub(crate) trust_domain: TrustDomain,
     /// The whole Name, byte for byte.
     pub(crate) subject: Vec<u8>,
@@ -19,7 +19,7 @@ pub(crate) struct CertificateOf {
     key_digest: KeyDigest,
 }
 
-impl CertificateOf {
+impl AuthorityFacts {
     /// Reads a certificate and checks that it has the profile; says which rule it breaks.
     pub(crate) fn read(der: &[u8]) -> Result<Self, AuthorityError> {
         let wrong = |why: &str| AuthorityError::Profile { why: why.to_owned() };
