@@ -1,1 +1,24 @@
-//! resources.
+//! YAML and JSON documents to valid values, for every kind, in one place: a value that exists keeps the rules of its kind, and
+//! what breaks them is named with line, column and field. `parse` is the entry for files, `Document::from_json` for the wire.
+
+mod document;
+mod error;
+mod fields;
+mod kind;
+mod network;
+mod pattern;
+mod registration;
+mod template;
+mod tree;
+
+pub use document::{Document, MAX_DOCUMENT_BYTES, Resource, parse};
+pub use error::{Position, ResourceError, Warning};
+pub use fields::MIN_LIFE;
+pub use kind::{Kind, UnknownKind};
+pub use network::{Network, NetworkError};
+pub use pattern::Pattern;
+pub use registration::{
+    Caller, Forks, IdentityError, MAX_HINT_BYTES, Proof, Registration, Selector, SelectorKind, TokenGrant,
+};
+pub use template::{Claims, Facts, Template, TemplateError, Variable};
+pub use tree::{MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, MAX_REPEATED_VALUES, MAX_TEXT_BYTES};

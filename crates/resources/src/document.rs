@@ -1,0 +1,226 @@
+//! Documents: what all kinds have in common (`apiVersion`, `kind`, `metadata`, the form of a `List`), and which constructor
+//! makes the rest. kubectl's additions to an object are accepted; they change nothing.
+
+use serde_json::{Map, Value as Json};
+
+use crate::error::{ResourceError, Warning};
+use crate::fields::{Field, Findings, Object};
+use crate::kind::Kind;
+use crate::registration::Registration;
+use crate::tree::{self, Node};
+
+#[cfg(test)]
+mod tests;
+
+/// Longest document, as JSON, in bytes: what one message of the wire carries.
+pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
+
+const DEFAULT_NAMESPACE: &str = "default";
+const ENVELOPE: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
+const LIST_ENVELOPE: &[&str] = &["apiVersion", "kind", "metadata", "items"];
+const METADATA: &[&str] = &[
+    "name",
+    "namespace",
+    "labels",
+    "annotations",
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "finalizers",
+    "selfLink",
+];
+
+/// A valid document.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace, `default` where the text names none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its `apiVersion`.
+    pub api_version: String,
+    /// The whole object with its namespace, without `status` and `metadata.managedFields`.
+    pub json: Json,
+    /// The usable value.
+    pub resource: Resource,
+    /// Legal, and perhaps not meant.
+    pub warnings: Vec<Warning>,
+    /// The line where it begins; 0 where it has no text of its own.
+    pub line: u64,
+}
+
+/// The usable value of a document.
+#[derive(Clone, Debug)]
+pub enum Resource {
+    /// Who may have which identity.
+    Registration(Registration),
+}
+
+/// The names that every kind has.
+pub(crate) struct Names {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+/// Parses a text of YAML or JSON documents. All faults are told, except those behind one that ends the reading of the text;
+/// `source_name` is the file in messages.
+pub fn parse(text: &str, source_name: &str) -> Result<Vec<Document>, Vec<ResourceError>> {
+    let nodes = tree::read_yaml(text, source_name).map_err(|error| vec![error])?;
+    let mut findings = Findings::new(source_name);
+    let mut documents = Vec::new();
+    for node in &nodes {
+        let root = Field {
+            node,
+            path: String::new(),
+        };
+        match items(&root, &mut findings) {
+            Some(items) => documents.extend(items.iter().filter_map(|item| one(item, &mut findings))),
+            None => documents.extend(one(&root, &mut findings)),
+        }
+    }
+    if findings.errors.is_empty() {
+        Ok(documents)
+    } else {
+        Err(findings.errors)
+    }
+}
+
+impl Document {
+    /// Parses one JSON object that travelled; the first fault is told, without position.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ResourceError> {
+        Self::of_node(&tree::read_json(bytes, MAX_DOCUMENT_BYTES)?)
+            .map_err(|mut errors| errors.swap_remove(0))
+    }
+
+    /// Makes a document of a value built here; as valid as one that was written.
+    pub(crate) fn from_value(json: &Json) -> Result<Self, ResourceError> {
+        Self::from_json(json.to_string().as_bytes())
+    }
+
+    fn of_node(node: &Node) -> Result<Self, Vec<ResourceError>> {
+        let mut findings = Findings::new("");
+        let root = Field {
+            node,
+            path: String::new(),
+        };
+        one(&root, &mut findings).ok_or(findings.errors)
+    }
+}
+
+/// The items of a `kind: List`, or nothing where the document is another one.
+fn items<'a>(root: &Field<'a>, findings: &mut Findings) -> Option<Vec<Field<'a>>> {
+    let mut aside = Findings::new("");
+    let kind = root.open_object(&mut aside)?.get("kind")?;
+    if kind.text("", &mut aside)? != "List" {
+        return None;
+    }
+    let object = root.object(LIST_ENVELOPE, findings)?;
+    let items = object.need("items", "a list of documents", findings);
+    Some(items.map(|items| items.list(findings)).unwrap_or_default())
+}
+
+/// One document; nothing if a fault was noted.
+fn one(root: &Field<'_>, findings: &mut Findings) -> Option<Document> {
+    let faults = findings.errors.len();
+    let object = root.object(ENVELOPE, findings)?;
+    let kind = kind(&object, findings);
+    let names = names(&object, findings);
+    let spec = object.need("spec", "a mapping", findings);
+    let (kind, names, spec) = (kind?, names?, spec?);
+    let resource = match kind {
+        Kind::Registration => Registration::check(&names, &spec, findings).map(Resource::Registration),
+    };
+    let json = canonical(root.node, &names);
+    let length = json.to_string().len();
+    if length > MAX_DOCUMENT_BYTES {
+        findings.wrong(
+            root,
+            format!("document of {length} bytes, expected at most {MAX_DOCUMENT_BYTES}"),
+        );
+    }
+    if findings.errors.len() > faults {
+        return None;
+    }
+    Some(Document {
+        kind,
+        namespace: names.namespace,
+        name: names.name,
+        api_version: kind.api_version().to_owned(),
+        json,
+        resource: resource?,
+        warnings: std::mem::take(&mut findings.warnings),
+        line: root.node.at.line,
+    })
+}
+
+fn kind(object: &Object<'_>, findings: &mut Findings) -> Option<Kind> {
+    let known = format!("one of {}", Kind::known());
+    let field = object.need("kind", &known, findings);
+    let by_word = |word: &str| Kind::ALL.into_iter().find(|kind| kind.word() == word);
+    let kind = field.and_then(|field| field.made(&known, findings, by_word));
+    let wanted = kind.map_or("group/version, such as signet.dev/v1", Kind::api_version);
+    let version = object.need("apiVersion", wanted, findings)?;
+    let right = |text: &str| (kind.is_none() || text == wanted).then_some(());
+    version.made(wanted, findings, right)?;
+    kind
+}
+
+fn names(object: &Object<'_>, findings: &mut Findings) -> Option<Names> {
+    const NAME: &str = "a DNS-1123 subdomain: a-z, 0-9, '-', '.', at most 253 bytes";
+    const NAMESPACE: &str = "a DNS-1123 label: a-z, 0-9, '-', at most 63 bytes";
+    let metadata = object
+        .need("metadata", "a mapping with a name", findings)?
+        .object(METADATA, findings)?;
+    for key in ["labels", "annotations"] {
+        if let Some(field) = metadata.get(key) {
+            field.text_map(findings);
+        }
+    }
+    let owned = |valid: fn(&str) -> bool| move |text: &str| valid(text).then(|| text.to_owned());
+    let namespace = match metadata.get("namespace") {
+        None => Some(DEFAULT_NAMESPACE.to_owned()),
+        Some(field) => field.made(NAMESPACE, findings, owned(is_label)),
+    };
+    let name = metadata
+        .need("name", NAME, findings)
+        .and_then(|field| field.made(NAME, findings, owned(is_subdomain)));
+    Some(Names {
+        namespace: namespace?,
+        name: name?,
+    })
+}
+
+fn canonical(node: &Node, names: &Names) -> Json {
+    let mut json = node.to_json();
+    if let Some(object) = json.as_object_mut() {
+        object.remove("status");
+        if let Some(metadata) = object.get_mut("metadata").and_then(Json::as_object_mut) {
+            fill(metadata, names);
+        }
+    }
+    json
+}
+
+fn fill(metadata: &mut Map<String, Json>, names: &Names) {
+    metadata.remove("managedFields");
+    metadata.insert("namespace".to_owned(), names.namespace.as_str().into());
+}
+
+/// DNS-1123 label, as Kubernetes names namespaces.
+pub(crate) fn is_label(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(allowed)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// DNS-1123 subdomain: labels joined by dots.
+pub(crate) fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label)
+}
