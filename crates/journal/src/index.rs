@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -18,6 +19,9 @@ const KIND_BYTES: usize = 9;
 const OFFSET_BYTES: usize = 4;
 const KEY_BYTES: usize = 17;
 
+/// Field and fingerprint.
+pub(crate) type Key = (u8, u64);
+
 /// One index key of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KeyEntry {
@@ -28,7 +32,7 @@ pub(crate) struct KeyEntry {
 }
 
 impl KeyEntry {
-    pub(crate) fn key(&self) -> (u8, u64) {
+    pub(crate) fn key(&self) -> Key {
         (self.field, self.fingerprint)
     }
 }
@@ -168,38 +172,48 @@ impl IndexFile {
             .entry(&File::open(path)?, position - self.first, |mut entry| entry.u32())
     }
 
-    /// Positions of the records with this key, oldest first.
-    pub(crate) fn find(&self, path: &Path, field: u8, fingerprint: u64) -> Result<Vec<u64>, IndexError> {
+    /// The entries with these keys, in order.
+    pub(crate) fn find(&self, path: &Path, keys: &RangeInclusive<Key>) -> Result<Vec<KeyEntry>, IndexError> {
         let file = File::open(path)?;
-        let key = (field, fingerprint);
-        let read = |mut entry: Cursor<'_>| ((entry.u8(), entry.u64()), entry.u64());
+        // The first block that starts at or after the first key; its first entry is there or in the block before.
         let (mut low, mut high) = (0, self.keys.blocks());
-        // The first block that starts at or after the key; the key's first entry is there or in the block before.
         while low < high {
             let middle = low + (high - low) / 2;
-            let (start, _) = self.keys.entry(&file, middle * self.keys.per_block(), read)?;
-            if start < key {
-                low = middle + 1
+            let start = self.keys.entry(&file, middle * self.keys.per_block(), |entry| {
+                self.key_entry(entry)
+            })??;
+            if start.key() < *keys.start() {
+                low = middle + 1;
             } else {
-                high = middle
+                high = middle;
             }
         }
         let mut found = Vec::new();
         for block in low.saturating_sub(1)..self.keys.blocks() {
             let bytes = read_block(&file, self.keys.first_block + block)?;
-            let entries = self.keys.entries_in(block) * KEY_BYTES;
-            let entries = || {
-                bytes[..entries]
-                    .chunks_exact(KEY_BYTES)
-                    .map(|entry| read(Cursor(entry)))
-            };
-            found.extend(entries().filter(|(k, _)| *k == key).map(|(_, position)| position));
-            if entries().any(|(k, _)| k > key) {
-                break;
+            for entry in bytes.chunks_exact(KEY_BYTES).take(self.keys.entries_in(block)) {
+                let entry = self.key_entry(Cursor(entry))?;
+                if entry.key() > *keys.end() {
+                    return Ok(found);
+                }
+                if keys.contains(&entry.key()) {
+                    found.push(entry);
+                }
             }
         }
-        found.dedup();
         Ok(found)
+    }
+
+    fn key_entry(&self, mut entry: Cursor<'_>) -> Result<KeyEntry, IndexError> {
+        let (field, fingerprint, position) = (entry.u8(), entry.u64(), entry.u64());
+        let record = position
+            .checked_sub(self.first)
+            .and_then(|record| u32::try_from(record).ok());
+        Ok(KeyEntry {
+            field,
+            fingerprint,
+            record: record.ok_or(IndexError::Broken)?,
+        })
     }
 }
 

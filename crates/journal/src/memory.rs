@@ -1,8 +1,10 @@
 //! What is known of the open segment without reading it: where each record lies, which keys it has. It grows with each
 //! batch, and becomes the segment's index file when the segment is sealed.
 
+use std::ops::RangeInclusive;
+
 use crate::batch::RecordView;
-use crate::index::KeyEntry;
+use crate::index::{Key, KeyEntry};
 use crate::{Hash, Record};
 
 /// Keys are sorted in runs; below this many they are looked through one by one.
@@ -68,27 +70,19 @@ impl Memory {
         );
     }
 
-    /// Positions of the records with this key, oldest first.
-    pub(crate) fn find(&self, field: u8, fingerprint: u64) -> Vec<u64> {
+    /// The entries with these keys, in order.
+    pub(crate) fn find(&self, keys: &RangeInclusive<Key>) -> Vec<KeyEntry> {
         let (recent, sorted) = self.runs.split_last().expect("there is always a last run");
-        let key = (field, fingerprint);
-        let mut found: Vec<u64> = Vec::new();
+        let mut found: Vec<KeyEntry> = recent
+            .iter()
+            .filter(|entry| keys.contains(&entry.key()))
+            .copied()
+            .collect();
         for run in sorted {
-            let start = run.partition_point(|entry| entry.key() < key);
-            found.extend(
-                run[start..]
-                    .iter()
-                    .take_while(|entry| entry.key() == key)
-                    .map(|e| self.first + u64::from(e.record)),
-            );
+            let start = run.partition_point(|entry| entry.key() < *keys.start());
+            found.extend(run[start..].iter().take_while(|entry| entry.key() <= *keys.end()));
         }
-        found.extend(
-            recent
-                .iter()
-                .filter(|entry| entry.key() == key)
-                .map(|e| self.first + u64::from(e.record)),
-        );
-        found.dedup();
+        found.sort();
         found
     }
 

@@ -40,11 +40,34 @@ impl Reader {
     /// # Errors
     /// `Damaged` if an index had to be made again and its segment is damaged, `Io`.
     pub fn find(&self, field: u8, fingerprint: u64) -> Result<Vec<u64>, JournalError> {
+        let key = (field, fingerprint);
         let mut found = Vec::new();
         for segment in self.shared.segments().iter().rev() {
-            found.extend(segment.find(field, fingerprint)?.into_iter().rev());
+            found.extend(
+                segment
+                    .find(&(key..=key))?
+                    .into_iter()
+                    .rev()
+                    .map(|(_, position)| position),
+            );
         }
         Ok(found)
+    }
+
+    /// All keys of one field in the segment that holds this position, by fingerprint: fingerprint and position. For a caller
+    /// that keeps them in memory, and chooses segments by their latest expiry. Empty where no segment holds it.
+    ///
+    /// # Errors
+    /// As `find`.
+    pub fn keys_of_segment(&self, holding: u64, field: u8) -> Result<Vec<(u64, u64)>, JournalError> {
+        let Some(segment) = self.shared.holding(holding) else {
+            return Ok(Vec::new());
+        };
+        let found = segment.find(&((field, 0)..=(field, u64::MAX)))?;
+        Ok(found
+            .into_iter()
+            .map(|((_, fingerprint), position)| (fingerprint, position))
+            .collect())
     }
 
     /// Position of the newest record of this kind. Each index knows the newest of each kind, so that nothing is scanned.

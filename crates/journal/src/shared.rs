@@ -4,13 +4,14 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::batch;
 use crate::error::{Damage, JournalError, io_error};
-use crate::index::{self, IndexError, IndexFile};
+use crate::index::{self, IndexError, IndexFile, Key};
 use crate::memory::Memory;
 use crate::{Head, MAX_BATCH_BYTES, SegmentFacts, Stored, recovery, segment};
 
@@ -156,12 +157,14 @@ impl Segment {
         Ok(Stored::from(&record))
     }
 
-    /// Positions of the records with this key, oldest first.
-    pub(crate) fn find(&self, field: u8, fingerprint: u64) -> Result<Vec<u64>, JournalError> {
-        self.look_up(
-            |memory| memory.find(field, fingerprint),
-            |file, path| file.find(path, field, fingerprint),
-        )
+    /// The keys in this range, in order, each with the position of its record; equal ones once.
+    pub(crate) fn find(&self, keys: &RangeInclusive<Key>) -> Result<Vec<(Key, u64)>, JournalError> {
+        let mut found = self.look_up(|memory| memory.find(keys), |file, path| file.find(path, keys))?;
+        found.dedup();
+        Ok(found
+            .iter()
+            .map(|entry| (entry.key(), self.first + u64::from(entry.record)))
+            .collect())
     }
 
     pub(crate) fn newest_of_kind(&self, kind: u8) -> Option<u64> {

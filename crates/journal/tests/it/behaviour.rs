@@ -79,14 +79,10 @@ fn keys_are_found_across_many_segments_newest_first() {
     append_to(&mut journal, 2_000, 7);
     let reader = journal.reader();
     let expected: Vec<u64> = (1..=2_000).rev().filter(|position| position % 7 == 3).collect();
-    for check in 0..2 {
-        assert_eq!(reader.find(2, 3).unwrap(), expected, "look-up {check}");
-        assert_eq!(reader.find(1, 1_234).unwrap(), [1_234]);
-        assert!(reader.find(1, 2_001).unwrap().is_empty());
-        assert!(reader.find(3, 3).unwrap().is_empty());
-        // The second time nothing comes from an index in memory that is not written yet.
-        thread::yield_now();
-    }
+    assert_eq!(reader.find(2, 3).unwrap(), expected);
+    assert_eq!(reader.find(1, 1_234).unwrap(), [1_234]);
+    assert!(reader.find(1, 2_001).unwrap().is_empty());
+    assert!(reader.find(3, 3).unwrap().is_empty());
     journal.close().unwrap();
     let journal = Journal::open(dir.path(), options(4096)).unwrap().journal;
     assert!(segments(dir.path()).len() > 20);

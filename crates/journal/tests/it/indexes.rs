@@ -52,6 +52,23 @@ fn each_sealed_segment_has_an_index_once_the_journal_is_closed() {
 }
 
 #[test]
+fn all_keys_of_a_field_are_listed_from_sealed_segments_and_the_open_one() {
+    let dir = sealed();
+    let reader = open(dir.path()).reader();
+    for segment in reader.segments() {
+        let expected: Vec<(u64, u64)> = (segment.first..=segment.last)
+            .map(|position| (position, position))
+            .collect();
+        assert_eq!(reader.keys_of_segment(segment.last, 1).unwrap(), expected);
+        let by_remainder = reader.keys_of_segment(segment.first, 2).unwrap();
+        assert_eq!(by_remainder.len(), expected.len());
+        assert!(by_remainder.is_sorted() && by_remainder.iter().all(|(key, position)| position % 7 == *key));
+        assert!(reader.keys_of_segment(segment.first, 0).unwrap().is_empty());
+    }
+    assert!(reader.keys_of_segment(RECORDS + 1, 1).unwrap().is_empty());
+}
+
+#[test]
 fn missing_indexes_are_made_again_at_the_start() {
     let dir = sealed();
     let before: Vec<_> = indexes(dir.path())
