@@ -51,7 +51,7 @@ pub struct Document {
     /// Legal, and perhaps not meant.
     pub warnings: Vec<Warning>,
     /// The line where it begins; 0 where it has no text of its own.
-    pub line: u64,
+    pub line: u32,
 }
 
 /// The usable value of a document.

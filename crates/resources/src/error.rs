@@ -6,20 +6,20 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     /// Line, from 1.
-    pub line: u64,
+    pub line: u32,
     /// Column in characters, from 1.
-    pub column: u64,
+    pub column: u32,
 }
 
 /// One fault of a document. Prints `FILE:LINE:COLUMN: spec.life: found "5 parsecs", expected a duration such as 90s, 24h`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceError {
     /// Name of the source as the caller gave it; empty for a document that travelled over the wire.
-    pub file: String,
+    pub file: Box<str>,
     /// Line, from 1; 0 where unknown.
-    pub line: u64,
+    pub line: u32,
     /// Column, from 1; 0 where unknown.
-    pub column: u64,
+    pub column: u32,
     /// Path of the field, such as `spec.callers[1]`; empty where the text itself is wrong.
     pub field: String,
     /// The value found, quoted if text and cut to a readable length; empty where nothing was found.
@@ -61,9 +61,9 @@ impl std::error::Error for ResourceError {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// Line, from 1; 0 where unknown.
-    pub line: u64,
+    pub line: u32,
     /// Column, from 1; 0 where unknown.
-    pub column: u64,
+    pub column: u32,
     /// Path of the field.
     pub field: String,
     /// What it means.

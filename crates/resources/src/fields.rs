@@ -13,7 +13,7 @@ pub const MIN_LIFE: Duration = Duration::from_secs(10);
 
 /// What was found wrong, and what was found odd, in one source.
 pub(crate) struct Findings {
-    file: String,
+    file: Box<str>,
     pub(crate) errors: Vec<ResourceError>,
     pub(crate) warnings: Vec<Warning>,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Object<'a> {
 impl Findings {
     pub(crate) fn new(file: &str) -> Self {
         Self {
-            file: file.to_owned(),
+            file: file.into(),
             errors: Vec::new(),
             warnings: Vec::new(),
         }

@@ -33,11 +33,10 @@ impl Network {
     }
 
     fn is_aligned(&self) -> bool {
-        let trailing = match self.address {
+        match self.address {
             IpAddr::V4(address) => address.to_bits().trailing_zeros().min(32) + self.prefix >= 32,
             IpAddr::V6(address) => address.to_bits().trailing_zeros().min(128) + self.prefix >= 128,
-        };
-        trailing
+        }
     }
 }
 

@@ -64,9 +64,9 @@ pub(crate) fn read_json(bytes: &[u8], limit: usize) -> Result<Node, ResourceErro
     let node = Positions::Unknown.deserialize(&mut reader);
     node.and_then(|node| reader.end().map(|()| node))
         .map_err(|e| ResourceError {
-            file: String::new(),
-            line: e.line() as u64,
-            column: e.column() as u64,
+            file: Box::default(),
+            line: narrow(e.line() as u64),
+            column: narrow(e.column() as u64),
             field: String::new(),
             found: String::new(),
             expected: "a JSON object".to_owned(),
@@ -96,7 +96,7 @@ fn options() -> Options {
 
 fn too_large(found: usize, limit: usize, file: &str) -> ResourceError {
     ResourceError {
-        file: file.to_owned(),
+        file: file.into(),
         line: 0,
         column: 0,
         field: String::new(),
@@ -107,7 +107,9 @@ fn too_large(found: usize, limit: usize, file: &str) -> ResourceError {
 }
 
 fn syntax(error: &serde_saphyr::Error, file: &str) -> ResourceError {
-    let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
+    let (line, column) = error
+        .location()
+        .map_or((0, 0), |at| (narrow(at.line()), narrow(at.column())));
     let text = error.to_string();
     // The position is a field of its own; the library repeats it at the end of its sentence.
     let sentence = text.lines().next().unwrap_or_default();
@@ -116,7 +118,7 @@ fn syntax(error: &serde_saphyr::Error, file: &str) -> ResourceError {
         .strip_prefix(&format!("error: line {line} column {column}: "))
         .unwrap_or(sentence);
     ResourceError {
-        file: file.to_owned(),
+        file: file.into(),
         line,
         column,
         field: String::new(),
@@ -188,10 +190,15 @@ impl Positions {
     }
 }
 
+/// No text is long enough for the other branch.
+fn narrow(position: u64) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
+}
+
 fn position<T>(spanned: &Spanned<T>) -> Position {
     Position {
-        line: spanned.referenced.line(),
-        column: spanned.referenced.column(),
+        line: narrow(spanned.referenced.line()),
+        column: narrow(spanned.referenced.column()),
     }
 }
 

@@ -11,6 +11,8 @@ use super::*;
 use crate::registration::{Forks, IdentityError, Proof, SelectorKind, TokenGrant};
 use crate::template::Facts;
 
+mod refusals;
+
 const SAMPLE: &str = r#"apiVersion: signet.dev/v1
 kind: Registration
 metadata: { name: details, namespace: default }
@@ -114,120 +116,7 @@ fn an_identity_lies_in_the_servers_trust_domain() {
 
 #[test]
 fn each_fault_is_told_with_its_place() {
-    let id = "spiffeId: /a";
-    for (spec, fault) in [
-        ("callers: [ token ]", "5:3: spec.spiffeId: missing"),
-        (
-            "spiffeId: a\ncallers: [ token ]",
-            "5:13: spec.spiffeId: found \"a\", expected spiffe://",
-        ),
-        ("spiffeId: /a//b\ncallers: [ token ]", "5:13: spec.spiffeId: "),
-        (
-            "spiffeId: /admin/x\ncallers: [ token ]",
-            "5:13: spec.spiffeId: path /admin/ is reserved, found role workload, expected role admin",
-        ),
-        (
-            "role: admin\nspiffeId: /a\ncallers: [ token ]",
-            "6:13: spec.spiffeId: found \"/a\", expected a path /admin/...",
-        ),
-        (
-            "spiffeId: /server/x\ncallers: [ token ]",
-            "5:13: spec.spiffeId: path /server/ is reserved for the authority",
-        ),
-        (
-            "role: server\nspiffeId: /server/x\ncallers: [ token ]",
-            "5:9: spec.role: found \"server\", expected workload",
-        ),
-        (
-            "spiffeId: '/{{ jwt.namespace }}/x'\ncallers: [ 'jwt:k:*' ]",
-            "5:13: spec.spiffeId: first segment of the path is a variable",
-        ),
-        (
-            "spiffeId: '/a/{{ jwt.sub }}'\ncallers: [ 'jwt:k:*' ]",
-            "5:13: spec.spiffeId: unknown variable \"jwt.sub\"",
-        ),
-        (
-            "spiffeId: '/a/{{ jwt.namespace }}'\ncallers: [ token ]",
-            "5:13: spec.spiffeId: jwt.namespace cannot come from any",
-        ),
-        (
-            "spiffeId: '/a/{{ unix.user }}'\ncallers: [ token ]",
-            "5:13: spec.spiffeId: unix.user cannot come from any",
-        ),
-        (
-            "spiffeId: /a\nlife: 5 parsecs\ncallers: [ token ]",
-            "6:9: spec.life: found \"5 parsecs\", expected a duration such as 90s, 24h",
-        ),
-        (
-            "spiffeId: /a\nlife: 60\ncallers: [ token ]",
-            "6:9: spec.life: found 60, expected a duration",
-        ),
-        (
-            "spiffeId: /a\nlife: 9s\ncallers: [ token ]",
-            "6:9: spec.life: found \"9s\", expected a duration of at least 10s",
-        ),
-        (
-            "spiffeId: /a\njwtLife: '0'\ncallers: [ token ]",
-            "6:12: spec.jwtLife: found \"0\", expected",
-        ),
-        (
-            "spiffeId: /a\nlife: 1h\nmaxLife: 30m\ncallers: [ token ]",
-            "7:12: spec.maxLife: found \"30m\", expected at least the life, 1h",
-        ),
-        (
-            id,
-            "5:3: spec.callers: missing, expected at least one of callers, nodes with match, impersonators",
-        ),
-        ("spiffeId: /a\ncallers: []", "5:3: spec.callers: missing"),
-        (
-            "spiffeId: /a\nnodes: [ x ]",
-            "6:10: spec.nodes: nodes without match",
-        ),
-        (
-            "spiffeId: /a\nmatch: [ 'unix:uid:0' ]",
-            "6:10: spec.match: match without nodes",
-        ),
-        (
-            "spiffeId: /a\ncallers:\n  - token\n  - password",
-            "8:7: spec.callers[1]: found \"password\", expected token, jwt:",
-        ),
-        (
-            "spiffeId: /a\ncallers: [ 'jwt:self:details' ]",
-            "6:14: spec.callers[0]: found \"jwt:self:details\"",
-        ),
-        (
-            "spiffeId: /a\ncallers: [ 'certificate:f:*' ]",
-            "6:14: spec.callers[0]: a certificate of a foreign authority proves a device only",
-        ),
-        (
-            "spiffeId: /a\nnodes: [ n ]\nmatch: [ 'unix:uid:root' ]",
-            "7:12: spec.match[0]: found \"unix:uid:root\", expected unix:uid",
-        ),
-        (
-            "spiffeId: /a\nimpersonators: [ /x ]",
-            "6:20: spec.impersonators[0]: found \"/x\", expected a SPIFFE ID",
-        ),
-        (
-            "spiffeId: /a\ndnsNames: [ A.b ]\ncallers: [ token ]",
-            "6:15: spec.dnsNames[0]: found \"A.b\"",
-        ),
-        (
-            "spiffeId: /a\ndefault: yes\ncallers: [ token ]",
-            "6:12: spec.default: found \"yes\", expected true or false",
-        ),
-        (
-            "spiffeId: /a\nforks: maybe\ncallers: [ token ]",
-            "6:10: spec.forks: found \"maybe\", expected allow or refuse",
-        ),
-        (
-            "spiffeId: /a\nworkload: { addresses: [ 10.0.0.1/8 ] }\ncallers: [ token ]",
-            "6:28: spec.workload.addresses[0]: found \"10.0.0.1/8\"",
-        ),
-        (
-            "spiffeId: /a\ncallers: [ token ]\ncaller: x",
-            "7:3: spec.caller: unknown field, expected one of role, spiffeId",
-        ),
-    ] {
+    for (spec, fault) in refusals::OF_SPEC {
         let found = faults(&with_spec(spec));
         assert_eq!(found.len(), 1, "{spec}\n{found:?}");
         assert!(
