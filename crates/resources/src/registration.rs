@@ -141,8 +141,12 @@ impl Registration {
         Ok(trust_domain.id_with_path(&self.path.render(facts)?)?)
     }
 
-    /// The line of `callers` that admits this proof, the first if there are several.
+    /// The line of `callers` that admits this proof, the first if there are several. A foreign certificate proves a device
+    /// only, so that under any other role it is admitted by none.
     pub fn grants_caller(&self, proof: &Proof<'_>) -> Option<&Caller> {
+        if matches!(proof, Proof::Certificate { .. }) && self.role != Role::Device {
+            return None;
+        }
         self.callers.iter().find(|caller| caller.admits(proof))
     }
 

@@ -32,6 +32,7 @@ spec:
   callers:                                                  # programs that ask the CA themselves
     - token                                                 # a join token made for this identity
     - jwt:k8s:system:serviceaccount:default:details         # jwt:<name in the configuration>:<pattern of sub>; jwt:self:<SPIFFE ID> is our own JWT-SVID
+    - certificate:factory:D-*                               # certificate:<name in the configuration>:<pattern of the id that `idFrom` names>
   nodes: [ "web-*" ]                                        # node agents that may ask for it; required with match; "*" is legal and warned about
   match: [ "unix:user:details", "unix:path:/usr/bin/details" ]   # what the agent must see; all must hold
   impersonators: [ spiffe://example.org/ns/istio-system/sa/ztunnel ]   # node proxies that may ask for it (07.2)
@@ -62,7 +63,7 @@ fn the_sample_of_the_interface_is_read_to_the_letter() {
         (document.namespace.as_str(), document.name.as_str()),
         ("default", "details")
     );
-    assert_eq!((document.line, document.warnings.len()), (1, 0));
+    assert_eq!((document.line, document.warnings.len()), (1, 1));
     let value = registration(SAMPLE);
     assert_eq!(value.role(), Role::Workload);
     assert_eq!(value.dns_names(), ["details.default.svc.cluster.local"]);
@@ -104,6 +105,18 @@ fn a_line_of_callers_admits_the_proofs_that_it_names() {
     );
     assert_eq!(jwt("self", "spiffe://td/ab"), None);
     assert_eq!(jwt("factory", "D-1"), None);
+}
+
+#[test]
+fn a_factory_certificate_is_admitted_under_role_device_only() {
+    let value = registration(SAMPLE);
+    let proof = Proof::Certificate {
+        provider: "factory",
+        id: "D-1",
+    };
+    assert_eq!(value.grants_caller(&proof), None);
+    let warning = &parse(SAMPLE, "").unwrap()[0].warnings[0];
+    assert_eq!((warning.line, warning.field.as_str()), (20, "spec.callers[2]"));
 }
 
 #[test]

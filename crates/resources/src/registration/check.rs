@@ -101,7 +101,7 @@ impl Registration {
         }
     }
 
-    /// Someone must be able to have it, and a factory certificate speaks for devices only.
+    /// Someone must be able to have it, and a factory certificate speaks for devices only: elsewhere its line admits nobody.
     fn check_who(&self, object: &Object<'_>, findings: &mut Findings) {
         let has = |key| {
             object.get(key).filter(
@@ -141,12 +141,9 @@ impl Registration {
         for line in lines.unwrap_or_default() {
             let text = line.text("", &mut Findings::new("")).unwrap_or_default();
             if matches!(Caller::new(text), Some(Caller::Certificate { .. })) && self.role != Role::Device {
-                findings.wrong(
+                findings.warn(
                     &line,
-                    format!(
-                        "a certificate of a foreign authority proves a device only, found role {}, expected role device",
-                        self.role.word()
-                    ),
+                    "admits nobody: a certificate of a foreign authority proves a device only, which needs role device",
                 );
             }
         }

@@ -81,10 +81,6 @@ pub(super) const OF_SPEC: &[(&str, &str)] = &[
         "6:14: spec.callers[0]: found \"jwt:self:details\"",
     ),
     (
-        "spiffeId: /a\ncallers: [ 'certificate:f:*' ]",
-        "6:14: spec.callers[0]: a certificate of a foreign authority proves a device only",
-    ),
-    (
         "spiffeId: /a\nnodes: [ n ]\nmatch: [ 'unix:uid:root' ]",
         "7:12: spec.match[0]: found \"unix:uid:root\", expected unix:uid",
     ),
