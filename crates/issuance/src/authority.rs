@@ -281,6 +281,12 @@ pub(crate) fn within(
     wanted: Validity,
     now: OffsetDateTime,
 ) -> Result<(Validity, bool), SignError> {
+    if now < issuer.not_before() {
+        return Err(SignError::NotBegun {
+            not_before: issuer.not_before(),
+            now,
+        });
+    }
     let clipped = wanted
         .clipped_to(issuer.not_after())
         .filter(|rest| *rest == wanted || rest.not_after() - now >= MIN_LIFE);

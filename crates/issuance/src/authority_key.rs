@@ -93,13 +93,22 @@ impl AuthorityKeyType {
     }
 }
 
+/// A word that is no kind of authority key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{found:?} is no kind of authority key, expected p256 or p384")]
+pub struct AuthorityKeyTypeError {
+    found: String,
+}
+
 impl FromStr for AuthorityKeyType {
-    type Err = String;
-    fn from_str(word: &str) -> Result<Self, String> {
+    type Err = AuthorityKeyTypeError;
+    fn from_str(word: &str) -> Result<Self, AuthorityKeyTypeError> {
         [AuthorityKeyType::P256, AuthorityKeyType::P384]
             .into_iter()
             .find(|key_type| key_type.word() == word)
-            .ok_or_else(|| format!("{word:?} is no kind of authority key, expected p256 or p384"))
+            .ok_or_else(|| AuthorityKeyTypeError {
+                found: word.chars().take(100).collect(),
+            })
     }
 }
 

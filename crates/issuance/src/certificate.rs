@@ -35,6 +35,14 @@ pub enum SignError {
         /// The time of signing.
         now: OffsetDateTime,
     },
+    /// By this clock the authority has not begun.
+    #[error("authority begins at {not_before}, it is now {now}; is the clock right?")]
+    NotBegun {
+        /// When the authority begins.
+        not_before: OffsetDateTime,
+        /// The time of signing.
+        now: OffsetDateTime,
+    },
     /// The draft is of another trust domain.
     #[error("{found} is of another trust domain, expected {expected}")]
     TrustDomain {
@@ -70,6 +78,7 @@ impl SignError {
     pub fn reason(&self) -> Reason {
         match self {
             SignError::Ended { .. } => Reason::AuthorityEnded,
+            SignError::NotBegun { .. } => Reason::ClockImplausible,
             SignError::TrustDomain { .. } => Reason::IdentityNotGranted,
             SignError::KeyIsAuthority { .. } => Reason::KeyIsAuthority,
             SignError::Life(error) => error.reason(),

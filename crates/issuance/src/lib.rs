@@ -21,7 +21,7 @@ mod root;
 mod serial;
 
 pub use authority::{AuthorityError, CrlBaseUrl, CrlBaseUrlError, PreparedAuthority, SigningAuthority};
-pub use authority_key::{AuthorityKeyType, KeyError};
+pub use authority_key::{AuthorityKeyType, AuthorityKeyTypeError, KeyError};
 pub use certificate::{Issued, SignError};
 pub use crl::{RevocationReason, RevocationReasonError, Revoked};
 pub use csr::is_host_name;

@@ -86,7 +86,7 @@ fn a_device_has_its_serial_number_as_subject_and_a_server_its_names() {
 }
 
 #[test]
-fn no_certificate_outlives_its_authority() {
+fn no_certificate_outlives_its_authority_or_begins_before_it() {
     let now = now();
     let root = root(now);
     let authority = authority_with(&root, Duration::from_secs(600), now);
@@ -101,7 +101,14 @@ fn no_certificate_outlives_its_authority() {
             .unwrap_err();
         assert_eq!(error.reason(), Reason::AuthorityEnded, "after {late} s");
     }
+    let earlier = now - DAY;
+    let error = authority
+        .sign(workload("/a", earlier).check().unwrap())
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::ClockImplausible);
     let csr = AuthorityCsr::parse(&prepared().csr().unwrap()).unwrap();
+    let error = root.sign_intermediate(&csr, 90 * DAY, earlier).unwrap_err();
+    assert_eq!(error.reason(), Reason::ClockImplausible);
     let last_day = root.validity().not_after() - DAY;
     let short = root.sign_intermediate(&csr, 90 * DAY, last_day).unwrap();
     assert!(short.life_clipped);
