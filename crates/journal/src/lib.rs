@@ -75,7 +75,8 @@
 //!
 //! Only one batch is being written at a time, so only the last batch of the last segment may be incomplete (*torn*): the file
 //! ends before its length, or a sector of 512 bytes that it touches holds only zeros where the batch should be (a batch neither
-//! begins nor ends with a zero byte). It was never acknowledged; it is cut off and reported. All else that does not match is
+//! begins nor ends with a zero byte). It was never acknowledged; it is cut off and reported. The price: where a payload holds 512
+//! zero bytes in a row, damage to that batch while it is the last looks like a torn one. All else that does not match is
 //! damage and stops the start: a wrong last batch that is complete, any wrong batch before it, a torn batch after a clean
 //! close, a gap between segments.
 
@@ -112,7 +113,7 @@ pub type Hash = [u8; 32];
 /// The version of the format that this crate writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// The largest batch: the sum of its records, about 27 bytes a record, and 136.
+/// The largest batch: its payloads, 18 bytes a record and 9 a key, and 136.
 pub const MAX_BATCH_BYTES: usize = 64 << 20;
 
 /// The largest size at which a segment may be set to roll.

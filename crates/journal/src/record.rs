@@ -50,7 +50,7 @@ pub struct Record {
     pub ends: i64,
     /// What it is found by: field and fingerprint; at most 255.
     pub keys: Vec<(u8, u64)>,
-    /// The caller's bytes.
+    /// The caller's bytes. Long runs of zeros make damage harder to tell from a crash (see the crate's description).
     pub payload: Vec<u8>,
 }
 

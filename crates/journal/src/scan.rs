@@ -95,8 +95,9 @@ impl Scan {
                 }));
             }
             self.position = end.max(self.position);
+            let read = walk.header().first;
             self.walk = None;
-            self.source.finished_before(self.position)?;
+            self.source.finished(read, self.position)?;
         }
         Ok(())
     }
@@ -147,13 +148,13 @@ impl Source {
         Ok(Some(walk))
     }
 
-    /// Forgets the segments of a folder that were read, so that a torn tail is not read again, and checks that no segment is
-    /// missing after them.
-    fn finished_before(&mut self, position: u64) -> Result<(), JournalError> {
+    /// Forgets a folder's segments up to the one that was read, so that its end is not read again, and checks that no segment
+    /// is missing after it.
+    fn finished(&mut self, read: u64, position: u64) -> Result<(), JournalError> {
         let Self::Folder(segments) = self else {
             return Ok(());
         };
-        segments.retain(|(first, _)| *first >= position);
+        segments.retain(|(first, _)| *first > read);
         match segments.first() {
             Some((found, path)) if *found != position => Err(recovery::gap(path, *found, position)),
             _ => Ok(()),

@@ -2,7 +2,7 @@
 //! never completely written (torn), or damage.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -125,11 +125,10 @@ impl Walk {
                 .map_err(io_error("read", &self.path))?;
             (self.at, self.position, self.before) = (start + u64::from(header.length), end, None);
         }
-        let at = i64::try_from(self.at).expect("a file's length fits");
-        let here = std::io::Seek::stream_position(&mut self.file).map_err(io_error("read", &self.path))?;
-        let back = at - i64::try_from(here).expect("a file's length fits");
+        let here = SeekFrom::Start(self.at);
         self.file
-            .seek_relative(back)
+            .seek(here)
+            .map(drop)
             .map_err(io_error("read", &self.path))
     }
 

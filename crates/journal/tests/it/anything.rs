@@ -1,6 +1,6 @@
 //! Property: whatever was appended, in whatever batches, across whatever stops, is what is read.
 
-use journal::{Journal, Record, verify};
+use journal::{Journal, Record, export, verify};
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop};
 use proptest::{prop_assert_eq, proptest};
@@ -75,6 +75,8 @@ proptest! {
         assert_holds(&open().journal, &all);
         let verified = verify(dir.path(), None).unwrap();
         prop_assert_eq!((verified.records, verified.torn), (all.len() as u64, None));
+        let exported = export(dir.path(), 1).unwrap().map(Result::unwrap);
+        prop_assert_eq!(exported.map(|stored| stored.position).collect::<Vec<_>>(), (1..=verified.records).collect::<Vec<_>>());
     }
 }
 
