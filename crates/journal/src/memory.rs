@@ -58,9 +58,10 @@ impl Memory {
             );
         }
         (self.length, self.hash) = (at + length, hash);
+        self.sort_recent();
     }
 
-    /// Takes in a record that was read from the segment.
+    /// Takes in a record that was read from the segment. After the last, `end_at` is to be called.
     pub(crate) fn add_read(&mut self, batch_at: u64, record: &RecordView<'_>) {
         self.add(
             batch_at + record.offset as u64,
@@ -68,6 +69,12 @@ impl Memory {
             record.ends,
             record.keys(),
         );
+    }
+
+    /// All records of the segment have been read, up to this length, the last batch with this hash.
+    pub(crate) fn end_at(&mut self, length: u64, hash: Hash) {
+        (self.length, self.hash) = (length, hash);
+        self.sort_recent();
     }
 
     /// The entries with these keys, in order.
@@ -103,20 +110,18 @@ impl Memory {
             Some((_, newest)) => *newest = position,
             None => self.kinds.push((kind, position)),
         }
-        for (field, fingerprint) in keys {
-            self.add_key(KeyEntry {
-                field,
-                fingerprint,
-                record,
-            });
-        }
+        let recent = self.runs.last_mut().expect("there is always a last run");
+        recent.extend(keys.map(|(field, fingerprint)| KeyEntry {
+            field,
+            fingerprint,
+            record,
+        }));
     }
 
-    /// Like a binary counter: a full run is sorted and merged with those before that are not longer, so that there are few
-    /// runs and each key is moved few times.
-    fn add_key(&mut self, entry: KeyEntry) {
+    /// Like a binary counter: a run that is long enough is sorted and merged with those before that are not longer, so that
+    /// there are few runs and each key is moved few times.
+    fn sort_recent(&mut self) {
         let recent = self.runs.last_mut().expect("there is always a last run");
-        recent.push(entry);
         if recent.len() < RUN {
             return;
         }

@@ -227,7 +227,7 @@ fn read_segment(path: &Path, may_be_torn: bool) -> Result<Read, JournalError> {
         })?;
     }
     let head = walk.head();
-    (memory.length, memory.hash) = (walk.at(), head.hash);
+    memory.end_at(walk.at(), head.hash);
     Ok(Read {
         header,
         memory,

@@ -122,15 +122,22 @@ fn a_segment_that_cannot_be_made_fails_the_append_and_is_made_later() {
 }
 
 #[test]
-fn what_another_key_signed_is_named() {
+fn what_another_key_signed_is_named_and_not_opened() {
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = new_journal(dir.path());
+    let options = Options::new(generate_signing_key().unwrap().to_vec());
+    let mut journal = Journal::open(dir.path(), options.clone()).unwrap().journal;
     journal.append(&[record("one")]).unwrap();
     journal.key = crate::key::parse(&generate_signing_key().unwrap()).unwrap();
     journal.seal().unwrap();
-    let error = verify(dir.path(), None).unwrap_err().to_string();
-    assert!(
-        error.contains("its signature was not made by the journal key"),
-        "{error}"
-    );
+    drop(journal);
+    for refused in [
+        verify(dir.path(), None).err(),
+        Journal::open(dir.path(), options).err(),
+    ] {
+        let error = refused.expect("it is refused").to_string();
+        assert!(
+            error.contains("its signature was not made by the journal key"),
+            "{error}"
+        );
+    }
 }
