@@ -1,0 +1,190 @@
+//! What administrators decide: tokens, revocations, authorities, and the server's own CRL numbers.
+
+use identity::{Reason, Serial, hex};
+use proto::Refusal;
+
+use super::{Change, Decision};
+use crate::store::command::Outcome;
+use crate::store::rows::{AuthorityRow, CrlRow, InstanceRow, ResourceRow, RevocationRow, RowKind, TokenRow};
+use crate::store::view::View;
+
+/// Who acts where nobody asked.
+pub(super) const SERVER: &str = "server";
+/// The reason that bars a key for ever (RFC 5280 section 5.3.1).
+const KEY_COMPROMISE: &str = "keyCompromise";
+
+pub(super) fn instance(view: &View<'_>, row: InstanceRow, now: i64) -> Result<Decision, Refusal> {
+    match view.instance() {
+        Some(known) if *known == row => return Ok(Decision::unchanged(Outcome::Done)),
+        Some(known) if known.trust_domain != row.trust_domain => {
+            let message = format!(
+                "this data folder belongs to trust domain {}, not {}; give that one, or another data folder",
+                known.trust_domain, row.trust_domain
+            );
+            return Err(Refusal::new(Reason::Conflict, message)
+                .with("field", "trustDomain")
+                .with("found", &row.trust_domain)
+                .with("expected", &known.trust_domain));
+        }
+        _ => {}
+    }
+    let mut change = Change::new(now, SERVER.to_owned(), "instance");
+    change.put(RowKind::Instance(row));
+    change.revise(view);
+    Ok(change.into_decision(Outcome::Done))
+}
+
+pub(super) fn create_token(
+    view: &View<'_>,
+    token: TokenRow,
+    registration: Option<ResourceRow>,
+    by: String,
+    now: i64,
+) -> Result<Decision, Refusal> {
+    if view.token(&token.id).is_some() {
+        let message = format!("join token {} exists already, expected a new id", token.id);
+        return Err(Refusal::new(Reason::Conflict, message).with("name", &token.id));
+    }
+    let mut change = Change::new(
+        now,
+        by,
+        format!("create token {} for {}", token.id, token.spiffe_id),
+    );
+    if let Some(row) = registration {
+        if view.resource(&row.kind, &row.namespace, &row.name).is_some() {
+            let name = format!("{}/{}", row.namespace, row.name);
+            let message = format!(
+                "registration {name} exists already, expected to make it for join token {}",
+                token.id
+            );
+            return Err(Refusal::new(Reason::Conflict, message).with("name", name));
+        }
+        let revision = change.revise(view);
+        change.put(RowKind::Resource(ResourceRow {
+            revision,
+            created_revision: revision,
+            created_at: now,
+            ..row
+        }));
+    }
+    change.put(RowKind::Token(token));
+    Ok(change.into_decision(Outcome::Done))
+}
+
+pub(super) fn revoke_token(view: &View<'_>, id: &str, by: String, now: i64) -> Result<Decision, Refusal> {
+    let Some(row) = view.token(id) else {
+        let message = format!("no join token has the id {id:?}; `signet token list` shows them");
+        return Err(Refusal::new(Reason::NotFound, message).with("name", id));
+    };
+    if row.revoked {
+        return Ok(Decision::unchanged(Outcome::Done));
+    }
+    let mut change = Change::new(now, by, format!("revoke token {id}"));
+    change.put(RowKind::Token(TokenRow {
+        revoked: true,
+        ..row.clone()
+    }));
+    Ok(change.into_decision(Outcome::Done))
+}
+
+pub(super) fn revoke(
+    view: &View<'_>,
+    serials: &[Serial],
+    reason: &str,
+    by: String,
+    now: i64,
+) -> Result<Decision, Refusal> {
+    let mut change = Change::new(
+        now,
+        by,
+        format!("revoke {} certificates: {reason}", serials.len()),
+    );
+    let mut revoked: Vec<Serial> = Vec::new();
+    for serial in serials {
+        let Some((_, issued)) = view.certificate(*serial)? else {
+            let message = format!("no certificate has the serial number {serial}; nothing was revoked");
+            return Err(Refusal::new(Reason::NotFound, message).with("name", serial));
+        };
+        if reason == KEY_COMPROMISE && !view.is_compromised(&issued.key_digest) {
+            change.put(RowKind::CompromisedKey(issued.key_digest));
+        }
+        if view.revocation(serial.as_bytes()).is_none() && !revoked.contains(serial) {
+            revoked.push(*serial);
+            change.put(RowKind::Revocation(RevocationRow {
+                serial: issued.serial,
+                reason: reason.to_owned(),
+                at: now,
+                not_after: issued.not_after,
+                authority: issued.authority,
+            }));
+        }
+    }
+    let outcome = Outcome::Revoked { serials: revoked };
+    if change.is_empty() {
+        return Ok(Decision::unchanged(outcome));
+    }
+    change.revise(view);
+    Ok(change.into_decision(outcome))
+}
+
+pub(super) fn put_authority(
+    view: &View<'_>,
+    mut row: AuthorityRow,
+    by: String,
+    now: i64,
+) -> Result<Decision, Refusal> {
+    if row.key_id.is_empty() {
+        return Err(Refusal::new(
+            Reason::Internal,
+            "an authority without a subject key id, expected that of its certificate",
+        ));
+    }
+    let mut change = Change::new(
+        now,
+        by,
+        format!("activate authority {}", hex::encode(&row.key_id)),
+    );
+    for replaced in view
+        .authorities()
+        .filter(|other| other.replaced_at == 0 && other.key_id != row.key_id)
+    {
+        change.put(RowKind::Authority(AuthorityRow {
+            replaced_at: now,
+            ..replaced.clone()
+        }));
+    }
+    row.activated_at = if row.activated_at == 0 {
+        now
+    } else {
+        row.activated_at
+    };
+    row.replaced_at = 0;
+    if let Some(known) = view.authority(&row.key_id) {
+        row.last_leaf_ends = row.last_leaf_ends.max(known.last_leaf_ends);
+    }
+    change.put(RowKind::Authority(row));
+    change.revise(view);
+    Ok(change.into_decision(Outcome::Done))
+}
+
+pub(super) fn put_crl(
+    view: &View<'_>,
+    authority: Vec<u8>,
+    number: u64,
+    now: i64,
+) -> Result<Decision, Refusal> {
+    let last = view.crl_number(&authority);
+    if number <= last {
+        let message = format!(
+            "CRL number {number} of authority {} is not greater than the last, {last}",
+            hex::encode(&authority)
+        );
+        return Err(Refusal::new(Reason::Conflict, message)
+            .with("found", number)
+            .with("expected", last + 1));
+    }
+    let mut change = Change::new(now, SERVER.to_owned(), format!("CRL {number}"));
+    change.put(RowKind::Crl(CrlRow { authority, number }));
+    change.revise(view);
+    Ok(change.into_decision(Outcome::Done))
+}

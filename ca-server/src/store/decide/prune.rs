@@ -1,0 +1,67 @@
+//! Which rows have no use any more. Nothing here changes an answer that matters: what is removed has ended by the clock.
+
+use super::admin::SERVER;
+use super::{Change, Decision};
+use crate::store::command::Outcome;
+use crate::store::rows::{self, AuthorityRow, ResourceRow, TokenRow};
+use crate::store::state::TOKEN_REGISTRATION_NAMESPACE;
+use crate::store::view::View;
+
+/// How long lists go on showing a token that has ended, and a second use is told from an unknown token; in seconds.
+const KEEP_TOKENS: i64 = 7 * 24 * 3600;
+/// A revoked certificate stays until a CRL that was issued after its end has shown it (RFC 5280 section 3.3); in seconds.
+const KEEP_REVOCATIONS: i64 = 24 * 3600;
+/// What is under way when an authority is replaced is recorded within this; in seconds.
+const KEEP_AUTHORITIES: i64 = 60;
+
+/// Looks at the state alone: what this batch changed is looked at the next time.
+pub(super) fn prune(view: &View<'_>, now: i64) -> Decision {
+    let mut change = Change::new(now, SERVER.to_owned(), "prune");
+    let mut moves = false;
+    for token in view.state.tokens_after("") {
+        if let Some(row) = brought_along(view, token).filter(|_| is_over(token, now)) {
+            change.delete(rows::resource_key(&row.kind, &row.namespace, &row.name));
+            moves = true;
+        }
+        if token.expires_at.max(token.last_leaf_ends) < now - KEEP_TOKENS {
+            change.delete(rows::token_key(&token.id));
+        }
+    }
+    for revocation in view.state.revocations() {
+        if revocation.not_after < now - KEEP_REVOCATIONS {
+            change.delete(rows::revocation_key(&revocation.serial));
+        }
+    }
+    for authority in view.state.authorities().filter(|row| has_ended(row, now)) {
+        change.delete(rows::authority_key(&authority.key_id));
+        moves = true;
+    }
+    if change.is_empty() {
+        return Decision::unchanged(Outcome::Done);
+    }
+    if moves {
+        change.revise(view);
+    }
+    change.into_decision(Outcome::Done)
+}
+
+/// The registration that the token brought along, unless somebody has changed it since: then it is theirs.
+fn brought_along<'a>(view: &View<'a>, token: &TokenRow) -> Option<&'a ResourceRow> {
+    let (namespace, name) = token.registration.split_once('/')?;
+    if !token.made_registration || namespace != TOKEN_REGISTRATION_NAMESPACE {
+        return None;
+    }
+    view.resource("Registration", namespace, name)
+        .filter(|row| row.revision == row.created_revision)
+}
+
+/// Expired unredeemed, or the last certificate that it led to has ended.
+fn is_over(token: &TokenRow, now: i64) -> bool {
+    let may_be_redeemed = token.redeemed.is_none() && !token.revoked && now <= token.expires_at;
+    let may_be_asked_again = token.redeemed.is_some() && now <= token.expires_at;
+    !may_be_redeemed && !may_be_asked_again && token.last_leaf_ends < now
+}
+
+fn has_ended(authority: &AuthorityRow, now: i64) -> bool {
+    authority.replaced_at != 0 && authority.last_leaf_ends.max(authority.replaced_at) < now - KEEP_AUTHORITIES
+}

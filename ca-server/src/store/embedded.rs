@@ -1,0 +1,237 @@
+//! The store of one server: the journal is the truth, the index beside it only makes a start fast. What is decided by is in memory
+//! and came from the journal, or from an index that was put away at exactly the position where the journal was closed.
+
+mod index;
+mod marker;
+mod table;
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use identity::Clock;
+use journal::{Head, Journal, Opened, Options, Reader, Record, Stored};
+use prost::Message;
+use proto::Refusal;
+
+use super::entry::{Entry, Issued, KIND_ENTRY, KIND_SNAPSHOT, Snapshot};
+use super::error::{StoreError, io_error};
+use super::journaled::{Journaled, Start};
+use super::medium::{Medium, Records};
+use super::rows::{RowKey, RowKind};
+use super::state::State;
+use super::view::unreadable;
+use index::{Found, Index};
+
+/// The store of one server, in its data folder: `journal/`, `index/` and `keys/journal.key`.
+pub type EmbeddedStore = Journaled<Embedded>;
+
+/// A journal with an index beside it.
+pub struct Embedded {
+    journal: Journal,
+    reader: Reader,
+    index: Index,
+    observe_sync: Box<dyn Fn(Duration) + Send>,
+}
+
+impl EmbeddedStore {
+    /// Opens the store of a data folder, or makes one. Reads the newest snapshot and what follows it, or, after a clean stop, the
+    /// index. `observe_sync` is told how long each batch took to become durable.
+    ///
+    /// # Errors
+    /// `Journal` with file and position if the journal is damaged, in use, newer, or ends before what the index knows;
+    /// `KeyMissing`; `Entry`; `Io`.
+    pub fn open(
+        data_dir: &Path,
+        clock: Arc<dyn Clock>,
+        observe_sync: impl Fn(Duration) + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let journal_dir = data_dir.join("journal");
+        let index_dir = data_dir.join("index");
+        for dir in [&journal_dir, &index_dir, &data_dir.join("keys")] {
+            make_folder(dir)?;
+        }
+        let options = Options::new(journal_key(&data_dir.join("keys/journal.key"), &journal_dir)?);
+        let found = index::find(&index_dir)?;
+        let Opened { journal, clean, cut } =
+            Journal::open_knowing(&journal_dir, options, found.durable_position())?;
+        if let Some(cut) = cut {
+            tracing::warn!("{cut}, was cut off: it was never acknowledged");
+        }
+        let reader = journal.reader();
+        let (state, table) = load(&reader, if clean { found } else { found.distrusted() })?;
+        let state = Arc::new(RwLock::new(state));
+        let snapshot = reader.newest_of_kind(KIND_SNAPSHOT)?.unwrap_or(0);
+        let spawned = |error| io_error("start a thread for", &index_dir)(error);
+        let index = Index::start(&index_dir, table, Arc::clone(&state))?;
+        let medium = Embedded {
+            journal,
+            reader: reader.clone(),
+            index,
+            observe_sync: Box::new(observe_sync),
+        };
+        Self::start(Start {
+            medium,
+            records: Arc::new(JournalRecords(reader)),
+            state,
+            snapshot,
+            clock,
+        })
+        .map_err(spawned)
+    }
+}
+
+/// The state at the journal's head.
+fn load(reader: &Reader, found: Found) -> Result<(State, Option<table::Table>), StoreError> {
+    let head = reader.head();
+    let (mut state, table) = match found.at(head) {
+        Some((snapshot, table)) => {
+            let mut state = State::default();
+            state.restore(head.position, snapshot);
+            (state, Some(table))
+        }
+        None => (rebuild(reader)?, None),
+    };
+    bind(reader, &mut state)?;
+    Ok((state, table))
+}
+
+/// From the newest snapshot and what follows it.
+fn rebuild(reader: &Reader) -> Result<State, StoreError> {
+    let mut state = State::default();
+    let from = reader.newest_of_kind(KIND_SNAPSHOT)?.unwrap_or(1);
+    for stored in reader.scan(from) {
+        let Stored {
+            position,
+            kind,
+            payload,
+            ..
+        } = stored?;
+        let unreadable = |error: prost::DecodeError| StoreError::Entry {
+            position,
+            why: error.to_string(),
+        };
+        match kind {
+            KIND_ENTRY => {
+                let entry = Entry::decode(payload.as_slice()).map_err(unreadable)?;
+                let keys = entry
+                    .issued
+                    .as_ref()
+                    .map(Issued::inventory_keys)
+                    .unwrap_or_default();
+                state.apply(position, entry, &keys);
+            }
+            KIND_SNAPSHOT => {
+                let snapshot = Snapshot::decode(payload.as_slice()).map_err(unreadable)?;
+                state.restore(position, snapshot);
+            }
+            other => {
+                return Err(StoreError::Entry {
+                    position,
+                    why: format!("kind {other} is unknown"),
+                });
+            }
+        }
+    }
+    Ok(state)
+}
+
+/// Certificates that are older than the snapshot and still count.
+fn bind(reader: &Reader, state: &mut State) -> Result<(), StoreError> {
+    for stored in reader.scan(1) {
+        let Stored {
+            position,
+            kind,
+            payload,
+            ..
+        } = stored?;
+        if kind == KIND_ENTRY
+            && let Ok(Entry {
+                issued: Some(issued), ..
+            }) = Entry::decode(payload.as_slice())
+        {
+            state.bindings_mut().insert(position, &issued.inventory_keys());
+        }
+    }
+    Ok(())
+}
+
+impl Medium for Embedded {
+    fn append(&mut self, records: &[Record]) -> Result<(), String> {
+        let began = Instant::now();
+        self.journal.append(records).map_err(|error| error.to_string())?;
+        (self.observe_sync)(began.elapsed());
+        Ok(())
+    }
+
+    fn note(&mut self, position: u64, changes: HashMap<RowKey, Option<RowKind>>) {
+        self.index.note(position, changes);
+    }
+
+    fn has_ended(&self, now: i64) -> impl Fn(u64) -> bool {
+        let segments = self.reader.segments();
+        move |position| {
+            let after = segments.partition_point(|segment| segment.first <= position);
+            after
+                .checked_sub(1)
+                .is_none_or(|at| segments[at].latest_expiry < now)
+        }
+    }
+
+    fn close(self) -> Result<(), StoreError> {
+        let head: Head = self.journal.close()?;
+        self.index.close(head)
+    }
+}
+
+/// The journal as a record of entries.
+struct JournalRecords(Reader);
+
+impl Records for JournalRecords {
+    fn entry(&self, position: u64) -> Result<Option<Entry>, Refusal> {
+        self.0
+            .read(position)
+            .map_err(unreadable)?
+            .filter(|stored| stored.kind == KIND_ENTRY)
+            .map(|stored| Entry::decode(stored.payload.as_slice()).map_err(unreadable))
+            .transpose()
+    }
+
+    fn find(&self, field: u8, fingerprint: u64) -> Result<Vec<u64>, Refusal> {
+        self.0.find(field, fingerprint).map_err(unreadable)
+    }
+
+    fn head(&self) -> Head {
+        self.0.head()
+    }
+}
+
+/// The key that signs the journal, made at the first start.
+fn journal_key(path: &Path, journal_dir: &Path) -> Result<Vec<u8>, StoreError> {
+    match fs::read(path) {
+        Ok(key) => return Ok(key),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(io_error("read", path)(error)),
+    }
+    let mut files = fs::read_dir(journal_dir).map_err(io_error("read", journal_dir))?;
+    if files.any(|file| file.is_ok_and(|file| file.path().extension().is_some_and(|e| e == "seg"))) {
+        return Err(StoreError::KeyMissing {
+            key: path.to_owned(),
+            journal: journal_dir.to_owned(),
+        });
+    }
+    let key = journal::generate_signing_key()?;
+    runtime::atomic::write(path, &key, 0o600)?;
+    Ok(key.to_vec())
+}
+
+fn make_folder(dir: &Path) -> Result<(), StoreError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(io_error("make the folder", dir))
+}

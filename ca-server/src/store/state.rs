@@ -1,0 +1,237 @@
+//! What the authority knows at one position of the record: rows, and where the certificates that still count are recorded.
+//! It is made by applying entries in their order, live and at a start alike, so that both give the same.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use identity::Serial;
+
+use super::bindings::Bindings;
+use super::entry::{Entry, Issued, Snapshot};
+use super::rows::{
+    self, AuthorityRow, CrlRow, InstanceRow, ResourceRow, RevocationRow, Row, RowKey, RowKind, TokenRow,
+    prefix,
+};
+
+/// Namespace of the registrations that tokens bring along.
+pub const TOKEN_REGISTRATION_NAMESPACE: &str = "default";
+/// What their names begin with; the token's id follows.
+pub const TOKEN_REGISTRATION_PREFIX: &str = "token-";
+
+/// State at one position. Reading it never waits for a disk.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    position: u64,
+    rows: BTreeMap<RowKey, RowKind>,
+    bindings: Bindings,
+}
+
+impl State {
+    /// The position of the last entry that it holds.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The revision of the last change of resources, authorities, revocations or CRLs.
+    pub fn revision(&self) -> u64 {
+        match self.rows.get(rows::revision_key().as_slice()) {
+            Some(RowKind::Revision(revision)) => *revision,
+            _ => 0,
+        }
+    }
+
+    /// What was fixed at the first start.
+    pub fn instance(&self) -> Option<&InstanceRow> {
+        match self.rows.get(rows::instance_key().as_slice()) {
+            Some(RowKind::Instance(row)) => Some(row),
+            _ => None,
+        }
+    }
+
+    /// The token of this id.
+    pub fn token(&self, id: &str) -> Option<&TokenRow> {
+        self.row(&rows::token_key(id)).and_then(as_token)
+    }
+
+    /// All tokens whose id is greater than `after`, in the order of their ids; `""` for all.
+    pub fn tokens_after(&self, after: &str) -> impl Iterator<Item = &TokenRow> {
+        self.from(Bound::Excluded(rows::token_key(after)), prefix::TOKEN)
+            .filter_map(as_token)
+    }
+
+    /// The resource of this kind and name.
+    pub fn resource(&self, kind: &str, namespace: &str, name: &str) -> Option<&ResourceRow> {
+        self.row(&rows::resource_key(kind, namespace, name))
+            .and_then(as_resource)
+    }
+
+    /// All resources, in the order of kind, namespace and name.
+    pub fn resources(&self) -> impl Iterator<Item = &ResourceRow> {
+        self.of(prefix::RESOURCE).filter_map(as_resource)
+    }
+
+    /// The resources of a kind, in the order of namespace and name.
+    pub fn resources_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a ResourceRow> {
+        self.from(
+            Bound::Included(rows::resource_key(kind, "", "")),
+            prefix::RESOURCE,
+        )
+        .filter_map(as_resource)
+        .take_while(move |row| row.kind == kind)
+    }
+
+    /// The revocation of the certificate with this serial number.
+    pub fn revocation(&self, serial: Serial) -> Option<&RevocationRow> {
+        self.row(&rows::revocation_key(serial.as_bytes()))
+            .and_then(as_revocation)
+    }
+
+    /// All revocations, in the order of their serial numbers' octets.
+    pub fn revocations(&self) -> impl Iterator<Item = &RevocationRow> {
+        self.of(prefix::REVOCATION).filter_map(as_revocation)
+    }
+
+    /// Whether the key with this digest was revoked for compromise.
+    pub fn is_compromised(&self, key_digest: &[u8]) -> bool {
+        self.row(&rows::compromised_key(key_digest)).is_some()
+    }
+
+    /// The authority with this subject key id.
+    pub fn authority(&self, key_id: &[u8]) -> Option<&AuthorityRow> {
+        self.row(&rows::authority_key(key_id)).and_then(as_authority)
+    }
+
+    /// All authorities whose leaves may still be valid.
+    pub fn authorities(&self) -> impl Iterator<Item = &AuthorityRow> {
+        self.of(prefix::AUTHORITY).filter_map(as_authority)
+    }
+
+    /// The authority that signs now.
+    pub fn active_authority(&self) -> Option<&AuthorityRow> {
+        self.authorities().find(|row| row.replaced_at == 0)
+    }
+
+    /// The number of the last CRL of this authority; 0 before the first.
+    pub fn crl_number(&self, authority: &[u8]) -> u64 {
+        match self.row(&rows::crl_key(authority)) {
+            Some(RowKind::Crl(CrlRow { number, .. })) => *number,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn row(&self, key: &[u8]) -> Option<&RowKind> {
+        self.rows.get(key)
+    }
+
+    pub(super) fn bindings(&self) -> &Bindings {
+        &self.bindings
+    }
+
+    pub(super) fn bindings_mut(&mut self) -> &mut Bindings {
+        &mut self.bindings
+    }
+
+    /// All rows, in the order of their keys.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&RowKey, &RowKind)> {
+        self.rows.iter()
+    }
+
+    /// Takes in the entry at `position`; `keys` are those of its record.
+    pub(super) fn apply(&mut self, position: u64, entry: Entry, keys: &[(u8, u64)]) {
+        for row in entry.puts {
+            self.put(row);
+        }
+        for key in &entry.deletes {
+            self.rows.remove(key);
+        }
+        if let Some(issued) = &entry.issued {
+            self.bindings.insert(position, keys);
+            self.note_end(issued);
+        }
+        self.position = position;
+    }
+
+    /// Takes rows as they were at `position`.
+    pub(super) fn restore(&mut self, position: u64, snapshot: Snapshot) {
+        self.rows.clear();
+        for row in snapshot.rows {
+            self.put(row);
+        }
+        self.position = position;
+    }
+
+    /// Goes on to a position that changed nothing.
+    pub(super) fn pass(&mut self, position: u64) {
+        self.position = position;
+    }
+
+    /// All rows, for the record.
+    pub(super) fn snapshot(&self, at: i64) -> Snapshot {
+        Snapshot {
+            at,
+            rows: self.rows.values().cloned().map(Row::from).collect(),
+        }
+    }
+
+    /// A row of a kind that this program does not know is left out: a newer program's, which bars older ones by its format.
+    fn put(&mut self, row: Row) {
+        if let (Some(key), Some(kind)) = (row.key(), row.kind) {
+            self.rows.insert(key, kind);
+        }
+    }
+
+    /// How long an authority, and a registration that a token brought along, must stay.
+    fn note_end(&mut self, issued: &Issued) {
+        if let Some(RowKind::Authority(row)) = self.rows.get_mut(&rows::authority_key(&issued.authority)) {
+            row.last_leaf_ends = row.last_leaf_ends.max(issued.not_after);
+        }
+        let token = issued
+            .registration
+            .strip_prefix(TOKEN_REGISTRATION_NAMESPACE)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .and_then(|name| name.strip_prefix(TOKEN_REGISTRATION_PREFIX));
+        if let Some(id) = token
+            && let Some(RowKind::Token(row)) = self.rows.get_mut(&rows::token_key(id))
+        {
+            row.last_leaf_ends = row.last_leaf_ends.max(issued.not_after);
+        }
+    }
+
+    fn of(&self, letter: u8) -> impl Iterator<Item = &RowKind> {
+        self.from(Bound::Included(vec![letter]), letter)
+    }
+
+    fn from(&self, start: Bound<RowKey>, letter: u8) -> impl Iterator<Item = &RowKind> {
+        self.rows
+            .range((start, Bound::Excluded(vec![letter + 1])))
+            .map(|(_, row)| row)
+    }
+}
+
+fn as_token(kind: &RowKind) -> Option<&TokenRow> {
+    match kind {
+        RowKind::Token(row) => Some(row),
+        _ => None,
+    }
+}
+
+fn as_resource(kind: &RowKind) -> Option<&ResourceRow> {
+    match kind {
+        RowKind::Resource(row) => Some(row),
+        _ => None,
+    }
+}
+
+fn as_revocation(kind: &RowKind) -> Option<&RevocationRow> {
+    match kind {
+        RowKind::Revocation(row) => Some(row),
+        _ => None,
+    }
+}
+
+fn as_authority(kind: &RowKind) -> Option<&AuthorityRow> {
+    match kind {
+        RowKind::Authority(row) => Some(row),
+        _ => None,
+    }
+}

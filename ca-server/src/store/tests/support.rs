@@ -1,0 +1,305 @@
+//! Stores to be tested, a clock that stands still, and short words for what tests submit.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use identity::{Clock, Reason, Serial};
+use proto::Refusal;
+use tempfile::TempDir;
+use time::OffsetDateTime;
+
+use crate::store::{
+    AuthorityRow, Command, EmbeddedStore, IssueCommand, IssueFacts, Issued, MemoryStore, NewResource,
+    Outcome, RegistrationRef, ResourceName, ResourceRow, Store, TokenRow,
+};
+
+/// Where the clock stands at first.
+pub(super) const START: i64 = 1_800_000_000;
+pub(super) const HOUR: i64 = 3600;
+pub(super) const AUTHORITY: &[u8] = b"authority";
+
+/// A store with its clock.
+pub(super) struct Subject {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<TestClock>,
+    serials: AtomicU64,
+    _dir: Option<TempDir>,
+}
+
+/// Stands still until it is told.
+pub(super) struct TestClock(AtomicI64);
+
+impl Clock for TestClock {
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+impl TestClock {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(START)))
+    }
+}
+
+pub(super) fn memory() -> Subject {
+    let clock = TestClock::new();
+    Subject::new(Arc::new(MemoryStore::new(clock.clone())), clock, None)
+}
+
+pub(super) fn embedded() -> Subject {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    Subject::new(Arc::new(open(dir.path(), &clock)), clock, Some(dir))
+}
+
+pub(super) fn open(dir: &Path, clock: &Arc<TestClock>) -> EmbeddedStore {
+    EmbeddedStore::open(dir, clock.clone(), |_| {}).unwrap()
+}
+
+/// A request for a certificate, to be varied.
+#[derive(Clone)]
+pub(super) struct Ask {
+    pub(super) facts: IssueFacts,
+    pub(super) life: i64,
+}
+
+pub(super) fn ask(name: &str, key: u8) -> Ask {
+    Ask {
+        facts: IssueFacts {
+            spiffe_id: format!("spiffe://example.org/{name}"),
+            key_digest: [key; 32],
+            wish: [7; 32],
+            parent: None,
+            token: None,
+            registration: None,
+            refuse_forks: false,
+            now: START,
+        },
+        life: HOUR,
+    }
+}
+
+impl Ask {
+    pub(super) fn token(mut self, id: &str) -> Self {
+        self.facts.token = Some(id.to_owned());
+        self
+    }
+
+    pub(super) fn parent(mut self, parent: Serial) -> Self {
+        self.facts.parent = Some(parent);
+        self
+    }
+
+    pub(super) fn wish(mut self, wish: u8) -> Self {
+        self.facts.wish = [wish; 32];
+        self
+    }
+
+    pub(super) fn refuse_forks(mut self) -> Self {
+        self.facts.refuse_forks = true;
+        self
+    }
+
+    pub(super) fn registration(mut self, seen: RegistrationRef) -> Self {
+        self.facts.registration = Some(seen);
+        self
+    }
+
+    pub(super) fn life(mut self, life: i64) -> Self {
+        self.life = life;
+        self
+    }
+}
+
+impl Subject {
+    pub(super) fn new(store: Arc<dyn Store>, clock: Arc<TestClock>, dir: Option<TempDir>) -> Self {
+        Self {
+            store,
+            clock,
+            serials: AtomicU64::new(1),
+            _dir: dir,
+        }
+    }
+
+    pub(super) fn pass(&self, seconds: i64) {
+        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        self.clock.0.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn submit(&self, command: Command) -> Result<Outcome, Refusal> {
+        self.store.submit(command).blocking_recv().unwrap()
+    }
+
+    /// The command for a certificate with a new serial number.
+    pub(super) fn command(&self, ask: &Ask) -> (Command, Serial) {
+        let number = self.serials.fetch_add(1, Ordering::SeqCst);
+        let serial = Serial::from_bytes(&[&[1], number.to_be_bytes().as_slice()].concat()).unwrap();
+        let facts = IssueFacts {
+            now: self.now(),
+            ..ask.facts.clone()
+        };
+        let issued = Issued {
+            der: [b"certificate ", serial.as_bytes()].concat(),
+            serial: serial.as_bytes().to_vec(),
+            spiffe_id: facts.spiffe_id.clone(),
+            key_digest: facts.key_digest.to_vec(),
+            not_after: facts.now + ask.life,
+            parent: facts.parent.map(|p| p.as_bytes().to_vec()).unwrap_or_default(),
+            authority: AUTHORITY.to_vec(),
+            token: facts.token.clone().unwrap_or_default(),
+            wish: facts.wish.to_vec(),
+            registration: facts
+                .registration
+                .as_ref()
+                .map(|seen| format!("{}/{}", seen.namespace, seen.name))
+                .unwrap_or_default(),
+            ..Issued::default()
+        };
+        (Command::Issue(Box::new(IssueCommand { facts, issued })), serial)
+    }
+
+    /// The answer, and the serial number that a new certificate has.
+    pub(super) fn try_issue(&self, ask: &Ask) -> Result<(Outcome, Serial), Refusal> {
+        let (command, serial) = self.command(ask);
+        self.submit(command).map(|outcome| (outcome, serial))
+    }
+
+    /// A new certificate: its serial number and position.
+    pub(super) fn issue(&self, ask: &Ask) -> (Serial, u64) {
+        match self.try_issue(ask).unwrap() {
+            (Outcome::Recorded { position, .. }, serial) => (serial, position),
+            (other, _) => panic!("{other:?} instead of a new certificate"),
+        }
+    }
+
+    /// The reason for which it is refused, which must be the same before the signature and at the commit.
+    pub(super) fn refused(&self, ask: &Ask) -> Reason {
+        let facts = IssueFacts {
+            now: self.now(),
+            ..ask.facts.clone()
+        };
+        let early = self.store.judge(&facts).unwrap_err();
+        assert_eq!(self.try_issue(ask).unwrap_err(), early);
+        assert!(!early.message().is_empty());
+        early.reason()
+    }
+
+    pub(super) fn token(&self, id: &str, ttl: i64) {
+        self.submit(Command::CreateToken {
+            token: token_row(id, self.now() + ttl),
+            registration: None,
+            by: by(),
+        })
+        .unwrap();
+    }
+
+    /// A token with the registration `default/token-ID` made for it.
+    pub(super) fn token_with_registration(&self, id: &str, ttl: i64) -> RegistrationRef {
+        let name = format!("token-{id}");
+        let token = TokenRow {
+            registration: format!("default/{name}"),
+            made_registration: true,
+            ..token_row(id, self.now() + ttl)
+        };
+        let registration = Some(ResourceRow {
+            kind: String::from("Registration"),
+            namespace: String::from("default"),
+            name: name.clone(),
+            document_json: b"{}".to_vec(),
+            ..ResourceRow::default()
+        });
+        let by = by();
+        self.submit(Command::CreateToken {
+            token,
+            registration,
+            by,
+        })
+        .unwrap();
+        self.registration(&name).unwrap()
+    }
+
+    pub(super) fn registration(&self, name: &str) -> Option<RegistrationRef> {
+        let state = self.store.read();
+        let row = state.resource("Registration", "default", name)?;
+        Some(RegistrationRef {
+            namespace: row.namespace.clone(),
+            name: row.name.clone(),
+            created_revision: row.created_revision,
+            revision: row.revision,
+        })
+    }
+
+    pub(super) fn apply(&self, documents: &[(&str, &str)]) -> Result<Outcome, Refusal> {
+        self.submit(apply(documents, false))
+    }
+
+    pub(super) fn delete(&self, names: &[&str]) -> Result<Outcome, Refusal> {
+        let which = names.iter().map(|name| resource_name(name)).collect();
+        self.submit(Command::Delete { which, by: by() })
+    }
+
+    pub(super) fn revoke(&self, serials: &[Serial], reason: &str) -> Result<Vec<Serial>, Refusal> {
+        let outcome = self.submit(Command::Revoke {
+            serials: serials.to_vec(),
+            reason: reason.to_owned(),
+            by: by(),
+        })?;
+        match outcome {
+            Outcome::Revoked { serials } => Ok(serials),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn put_authority(&self, key_id: &[u8]) {
+        let row = AuthorityRow {
+            key_id: key_id.to_vec(),
+            ..AuthorityRow::default()
+        };
+        self.submit(Command::PutAuthority { row, by: by() }).unwrap();
+    }
+
+    pub(super) fn prune(&self) {
+        self.submit(Command::Prune).unwrap();
+    }
+}
+
+pub(super) fn token_row(id: &str, expires_at: i64) -> TokenRow {
+    TokenRow {
+        id: id.to_owned(),
+        expires_at,
+        ..TokenRow::default()
+    }
+}
+
+pub(super) fn apply(documents: &[(&str, &str)], dry_run: bool) -> Command {
+    let resources = documents
+        .iter()
+        .map(|(name, document)| NewResource {
+            kind: String::from("Registration"),
+            namespace: String::from("default"),
+            name: (*name).to_owned(),
+            document_json: document.as_bytes().to_vec(),
+        })
+        .collect();
+    Command::Apply {
+        resources,
+        dry_run,
+        by: by(),
+    }
+}
+
+pub(super) fn resource_name(name: &str) -> ResourceName {
+    ResourceName {
+        kind: String::from("Registration"),
+        namespace: String::from("default"),
+        name: name.to_owned(),
+    }
+}
+
+pub(super) fn by() -> String {
+    String::from("unix:uid=0,pid=1")
+}

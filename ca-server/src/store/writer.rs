@@ -1,0 +1,291 @@
+//! The one writer. It takes a command and what else has queued up, decides them in their order, makes what they change durable as
+//! one batch, makes that known, and answers. While nothing can be recorded it refuses, says why, and tries again.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use identity::{Clock, Reason};
+use journal::Record;
+use prost::Message as _;
+use proto::Refusal;
+use tokio::sync::{oneshot, watch};
+
+use super::command::{Command, Outcome};
+use super::decide::{Decision, decide};
+use super::entry::{Entry, KIND_ENTRY, KIND_SNAPSHOT};
+use super::error::StoreError;
+use super::medium::{Medium, Records};
+use super::state::State;
+use super::view::{Draft, View};
+
+/// Most commands decided for one batch; what waits longer than one write is a sign of too much work, not of too small batches.
+const BATCH_COMMANDS: usize = 512;
+/// A batch ends when its entries have this many bytes, so that large documents never come near the journal's limit.
+const BATCH_BYTES: usize = 8 << 20;
+/// Entries between two snapshots: a start reads at most so many.
+const SNAPSHOT_EVERY: u64 = 50_000;
+/// How soon it tries again while it cannot record.
+const RETRY: Duration = Duration::from_secs(1);
+/// Seconds between two looks for rows that have ended.
+const PRUNE_EVERY: i64 = 60;
+/// Bindings of a certificate that ended are kept so long, for clocks that are set back; in seconds.
+const KEEP_BINDINGS: i64 = 300;
+pub(super) const SOUND: &str = "nothing panics while it writes the state";
+
+/// What the writer and everybody else share.
+pub(super) struct Shared {
+    pub(super) state: Arc<RwLock<State>>,
+    pub(super) records: Arc<dyn Records>,
+    pub(super) changed: watch::Sender<u64>,
+    pub(super) health: watch::Sender<Option<String>>,
+}
+
+/// What is asked of the writer.
+pub(super) enum Message {
+    Decide(Command, oneshot::Sender<Result<Outcome, Refusal>>),
+    Close(SyncSender<Result<(), StoreError>>),
+}
+
+/// The writer's thread.
+pub(super) struct Writer<M> {
+    pub(super) medium: M,
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) messages: Receiver<Message>,
+    /// Position of the newest snapshot.
+    pub(super) snapshot: u64,
+}
+
+/// A batch in the making.
+struct Batch {
+    draft: Draft,
+    records: Vec<Record>,
+    bytes: usize,
+    answers: Vec<(
+        oneshot::Sender<Result<Outcome, Refusal>>,
+        Result<Outcome, Refusal>,
+    )>,
+}
+
+impl<M: Medium> Writer<M> {
+    /// Works until it is told to close, or nobody is left who could tell it anything.
+    pub(super) fn run(mut self) {
+        let mut next_prune = 0;
+        loop {
+            let closing = match self.messages.recv_timeout(RETRY) {
+                Ok(message) => self.work(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if let Some(answer) = closing {
+                return self.close(&answer);
+            }
+            let now = self.now();
+            if self.shared.health.borrow().is_some() {
+                self.probe();
+            } else if now >= next_prune {
+                next_prune = now + PRUNE_EVERY;
+                let mut batch = self.batch();
+                self.decide(&mut batch, Command::Prune, None);
+                self.finish(batch);
+            }
+        }
+    }
+
+    /// Takes this message and those that wait. Returns whom to answer if one of them says to close.
+    fn work(&mut self, first: Message) -> Option<SyncSender<Result<(), StoreError>>> {
+        let mut batch = self.batch();
+        let mut next = Some(first);
+        let mut closing = None;
+        for _ in 0..BATCH_COMMANDS {
+            match next.take().or_else(|| self.messages.try_recv().ok()) {
+                Some(Message::Decide(command, answer)) => self.decide(&mut batch, command, Some(answer)),
+                Some(Message::Close(answer)) => closing = Some(answer),
+                None => break,
+            }
+            if closing.is_some() || batch.bytes >= BATCH_BYTES {
+                break;
+            }
+        }
+        self.finish(batch);
+        closing
+    }
+
+    fn batch(&self) -> Batch {
+        Batch {
+            draft: Draft::after(self.shared.records.head().position),
+            records: Vec::new(),
+            bytes: 0,
+            answers: Vec::new(),
+        }
+    }
+
+    fn decide(
+        &self,
+        batch: &mut Batch,
+        command: Command,
+        answer: Option<oneshot::Sender<Result<Outcome, Refusal>>>,
+    ) {
+        let decision = {
+            let state = self.shared.state.read().expect(SOUND);
+            let view = View::new(&state, &batch.draft, self.shared.records.as_ref());
+            decide(&view, command, self.now())
+        };
+        let outcome = decision.map(|Decision { entry, outcome }| {
+            if let Some(entry) = entry {
+                batch.add(entry);
+            }
+            outcome
+        });
+        if let Some(answer) = answer {
+            batch.answers.push((answer, outcome));
+        }
+    }
+
+    /// Makes the batch durable, then known, then answers.
+    fn finish(&mut self, batch: Batch) {
+        let Batch {
+            mut draft,
+            records,
+            answers,
+            ..
+        } = batch;
+        if !records.is_empty() {
+            if let Err(why) = self.append(&records) {
+                let refusal = Refusal::new(
+                    Reason::StoreUnavailable,
+                    format!("the record cannot be written, so nothing was done: {why}; ask again"),
+                )
+                .retry_after(RETRY);
+                for (answer, _) in answers {
+                    drop(answer.send(Err(refusal.clone())));
+                }
+                return;
+            }
+            let changes = draft.take_changes();
+            let (position, revision) = self.publish(draft);
+            self.shared
+                .changed
+                .send_if_modified(|known| std::mem::replace(known, revision) != revision);
+            answer_all(answers);
+            if !changes.is_empty() {
+                self.medium.note(position, changes);
+            }
+            if position >= self.snapshot + SNAPSHOT_EVERY {
+                self.take_snapshot();
+            }
+            return;
+        }
+        answer_all(answers);
+    }
+
+    /// Makes a durable batch known. Returns the position and the revision reached.
+    fn publish(&self, draft: Draft) -> (u64, u64) {
+        let mut state = self.shared.state.write().expect(SOUND);
+        for (position, entry, keys) in draft.into_entries() {
+            state.apply(position, entry, &keys);
+        }
+        if state.bindings().is_due() {
+            let has_ended = self.medium.has_ended(self.now() - KEEP_BINDINGS);
+            state.bindings_mut().prune(has_ended);
+        }
+        (state.position(), state.revision())
+    }
+
+    fn append(&mut self, records: &[Record]) -> Result<(), String> {
+        let written = self.medium.append(records);
+        let trouble = written.as_ref().err().cloned();
+        self.shared.health.send_if_modified(|known| {
+            let is_news = *known != trouble;
+            match (&trouble, known.is_some()) {
+                (Some(why), _) if is_news => tracing::error!("nothing can be recorded: {why}"),
+                (None, true) => tracing::info!("recording again"),
+                _ => {}
+            }
+            *known = trouble;
+            is_news
+        });
+        written
+    }
+
+    /// Tries whether recording works again, by an entry that says so.
+    fn probe(&mut self) {
+        let mut batch = self.batch();
+        batch.add(Entry {
+            at: self.now(),
+            by: String::from("server"),
+            action: String::from("recording again"),
+            ..Entry::default()
+        });
+        self.finish(batch);
+    }
+
+    /// A snapshot that cannot be written is tried again after the next batch.
+    fn take_snapshot(&mut self) {
+        let snapshot = self.shared.state.read().expect(SOUND).snapshot(self.now());
+        let record = Record {
+            kind: KIND_SNAPSHOT,
+            payload: snapshot.encode_to_vec(),
+            ..Record::default()
+        };
+        if self.append(&[record]).is_ok() {
+            let position = self.shared.records.head().position;
+            self.snapshot = position;
+            self.shared.state.write().expect(SOUND).pass(position);
+        }
+    }
+
+    fn close(mut self, answer: &SyncSender<Result<(), StoreError>>) {
+        if self.snapshot != self.shared.records.head().position {
+            self.take_snapshot();
+        }
+        let Self { medium, messages, .. } = self;
+        drop(answer.send(medium.close()));
+        for message in messages.try_iter() {
+            match message {
+                Message::Decide(_, answer) => drop(answer.send(Err(closed()))),
+                Message::Close(answer) => drop(answer.send(Err(StoreError::Closed))),
+            }
+        }
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().unix_timestamp()
+    }
+}
+
+impl Batch {
+    fn add(&mut self, entry: Entry) {
+        let payload = entry.encode_to_vec();
+        self.bytes += payload.len();
+        let ends = entry.issued.as_ref().map_or(0, |issued| issued.not_after);
+        let keys = self.draft.add(entry).to_vec();
+        self.records.push(Record {
+            kind: KIND_ENTRY,
+            ends,
+            keys,
+            payload,
+        });
+    }
+}
+
+fn answer_all(
+    answers: Vec<(
+        oneshot::Sender<Result<Outcome, Refusal>>,
+        Result<Outcome, Refusal>,
+    )>,
+) {
+    for (answer, outcome) in answers {
+        // Who does not wait any more finds the answer in the record.
+        drop(answer.send(outcome));
+    }
+}
+
+/// The refusal of whoever asks a store that has stopped.
+pub(super) fn closed() -> Refusal {
+    Refusal::new(
+        Reason::StoreUnavailable,
+        "the record is closed, as the server is stopping; ask again when it is back",
+    )
+}
