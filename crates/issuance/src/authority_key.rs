@@ -66,7 +66,6 @@ impl KeyError {
 }
 
 pub(crate) struct AuthorityKey {
-    key_type: AuthorityKeyType,
     pair: EcdsaKeyPair,
     /// Zeroed when dropped; ring's own copy is not.
     pkcs8: SecretDocument,
@@ -167,7 +166,6 @@ impl AuthorityKey {
         };
         let public = PublicKey::new(certified, &ec_spki(curve, pair.public_key().as_ref()));
         Ok(Self {
-            key_type,
             pair,
             pkcs8,
             public,
@@ -189,7 +187,7 @@ impl AuthorityKey {
         let (mut salt, mut iv) = ([0; 16], [0; 16]);
         self.random.fill(&mut salt).map_err(|_| KeyError::Random)?;
         self.random.fill(&mut iv).map_err(|_| KeyError::Random)?;
-        // 16 MiB, five times over: as strong as 128 MiB once, and within the 32 MiB that OpenSSL allows itself.
+        // 16 MiB, five times over: one of the settings that OWASP holds equal, and within the 32 MiB that OpenSSL allows itself.
         let cost = scrypt::Params::new(14, 8, 5).expect("the parameters are in scrypt's range");
         let scheme = pbes2::Parameters::generate_scrypt_aes256cbc(cost, &salt, iv)
             .expect("a salt of 16 bytes is in range");
@@ -201,10 +199,6 @@ impl AuthorityKey {
             })
             .map_err(|why| KeyError::Malformed { why })?;
         pem(ENCRYPTED, &encrypted)
-    }
-
-    pub(crate) fn key_type(&self) -> AuthorityKeyType {
-        self.key_type
     }
 
     pub(crate) fn public(&self) -> &PublicKey {

@@ -44,7 +44,7 @@ impl VerifiedCsr {
         let der = request::to_der(input)?;
         let request = Request::read(&der)?;
         let key = request.verify()?;
-        let names = names::judge(&extensions::judge(request.extensions(), Asker::EndEntity)?)?;
+        let names = names::judge(&extensions::judge(request.extensions()?, Asker::EndEntity)?)?;
         if let Some(id) = names.uri.as_ref().filter(|id| id.path().is_empty()) {
             return Err(CsrError::San {
                 why: format!("{id} names a trust domain, only its authorities bear that"),
@@ -105,7 +105,7 @@ impl AuthorityCsr {
         let der = request::to_der(input)?;
         let request = Request::read(&der)?;
         let key = request.verify()?;
-        let names = names::judge(&extensions::judge(request.extensions(), Asker::Authority)?)?;
+        let names = names::judge(&extensions::judge(request.extensions()?, Asker::Authority)?)?;
         match names.uri {
             Some(id) if id.path().is_empty() && names.dns.is_empty() && names.other.is_empty() => Ok(Self {
                 key,

@@ -167,11 +167,6 @@ impl RootAuthority {
     pub fn public_key(&self) -> &PublicKey {
         self.issuer.key.public()
     }
-
-    /// What kind of key it has.
-    pub fn key_type(&self) -> AuthorityKeyType {
-        self.issuer.key.key_type()
-    }
 }
 
 impl fmt::Debug for RootAuthority {

@@ -9,7 +9,9 @@ use crate::certificate::SignError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorityError {
     /// The certificate is for another key.
-    #[error("wrong key: certificate is for the key {certificate}, expected {key}")]
+    #[error(
+        "wrong key: the first certificate is for the key {certificate}, expected {key}; the authority's own comes first"
+    )]
     Key {
         /// Digest of the key in the certificate.
         certificate: KeyDigest,

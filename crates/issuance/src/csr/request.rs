@@ -19,6 +19,13 @@ pub(super) struct Request<'a> {
     spki: Element<'a>,
     algorithm: Element<'a>,
     signature: &'a [u8],
+    extensions: Requested<'a>,
+}
+
+/// The extension requests of a CSR, of which there may be one.
+#[derive(Default)]
+struct Requested<'a> {
+    lists: usize,
     extensions: Vec<Extension<'a>>,
 }
 
@@ -105,8 +112,14 @@ impl<'a> Request<'a> {
         Ok(PublicKey::new(key.key_type, self.spki.whole))
     }
 
-    pub(super) fn extensions(&self) -> &[Extension<'a>] {
-        &self.extensions
+    /// The extensions that are asked for. Two lists of them are two readings of one request.
+    pub(super) fn extensions(&self) -> Result<&[Extension<'a>], CsrError> {
+        if self.extensions.lists > 1 {
+            return Err(CsrError::Extension {
+                found: "a second list of extensions".to_owned(),
+            });
+        }
+        Ok(&self.extensions.extensions)
     }
 
     /// The subject's first serialNumber, if it is printable and not too long; the subject counts for nothing else.
@@ -160,9 +173,9 @@ fn check_name(name: &Element<'_>) -> Result<(), CsrError> {
     Ok(())
 }
 
-/// Attributes are ignored, except the extension request (RFC 2985 section 5.4.2), which may come once.
-fn read_attributes(mut attributes: Reader<'_>) -> Result<Vec<Extension<'_>>, CsrError> {
-    let mut requested = Vec::new();
+/// Attributes are ignored, except the extension request (RFC 2985 section 5.4.2).
+fn read_attributes(mut attributes: Reader<'_>) -> Result<Requested<'_>, CsrError> {
+    let mut requested = Requested::default();
     while !attributes.is_empty() {
         let attribute = attributes.take(tag::SEQUENCE, "attribute is not a sequence")?;
         let mut parts = attribute.contents();
@@ -173,14 +186,9 @@ fn read_attributes(mut attributes: Reader<'_>) -> Result<Vec<Extension<'_>>, Csr
             return Err(CsrError::malformed("attribute without values"));
         }
         if kind.value == oid::EXTENSION_REQUEST {
-            requested.push(values);
+            requested.lists += 1;
+            requested.extensions.extend(extensions::read(values.contents())?);
         }
     }
-    match requested.as_slice() {
-        [] => Ok(Vec::new()),
-        [values] => extensions::read(values.contents()),
-        _ => Err(CsrError::Extension {
-            found: "a second list of extensions".to_owned(),
-        }),
-    }
+    Ok(requested)
 }

@@ -333,7 +333,10 @@ fn extensions_that_make_an_authority_are_refused() {
         attributes: [request.clone(), request].concat(),
         ..Recipe::good()
     };
-    refused(&recipe.der(), Reason::CsrExtension, "second list");
+    let mut twice = recipe.der();
+    refused(&twice, Reason::CsrExtension, "second list");
+    *twice.last_mut().unwrap() ^= 1;
+    refused(&twice, Reason::CsrSignature, "does not verify");
 }
 
 #[test]
