@@ -91,7 +91,10 @@ fn first_position(path: &Path) -> Option<u64> {
         .strip_suffix(SUFFIX)?
         .strip_suffix('.')?;
     let named = digits.len() == NAME_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
-    named.then(|| digits.parse().ok()).flatten()
+    // Positions start at 1.
+    named
+        .then(|| digits.parse().ok().filter(|first| *first > 0))
+        .flatten()
 }
 
 /// The header as it stands in the file.

@@ -289,3 +289,18 @@ fn a_newer_format_is_refused_naming_both_versions() {
         );
     }
 }
+
+#[test]
+fn files_that_only_look_like_segments_are_left_alone() {
+    let dir = closed();
+    for name in [
+        "00000000000000000000.seg",
+        "1.seg",
+        "0000000000000000000x.seg",
+        "notes.txt",
+    ] {
+        fs::write(dir.path().join(name), b"not of the journal").unwrap();
+    }
+    assert_eq!(verify(dir.path(), None).unwrap().records, 20);
+    assert_eq!(open(dir.path()).unwrap().head().position, 20);
+}

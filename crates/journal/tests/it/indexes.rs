@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use journal::{Journal, Reader};
+use journal::{Journal, JournalError, Reader};
 use tempfile::TempDir;
 
-use crate::support::{append_to, change, copy, indexes, new_journal, options, segments, stored};
+use crate::support::{append_to, batches, change, copy, indexes, new_journal, options, segments, stored};
 
 const RECORDS: u64 = 150;
 
@@ -122,6 +122,31 @@ fn an_index_that_breaks_under_a_live_journal_is_made_again() {
     fs::remove_file(&index).unwrap();
     assert_answers(&reader, "removed");
     assert!(fs::read(&index).unwrap() == sound);
+}
+
+#[test]
+fn an_index_made_again_from_a_segment_that_lost_its_end_answers_with_damage() {
+    let dir = sealed();
+    let journal = open(dir.path());
+    let last = journal.reader().segments()[0].last;
+    let segment = segments(dir.path()).remove(0);
+    let records = batches(&segment)
+        .into_iter()
+        .rfind(|batch| batch.records > 0)
+        .unwrap();
+    change(&segment, |bytes| bytes.truncate(records.bytes.start));
+    fs::remove_file(indexes(dir.path()).remove(0)).unwrap();
+    let error = journal.reader().read(last).unwrap_err();
+    assert!(
+        matches!(&error, JournalError::Damaged { path, .. } if *path == segment),
+        "{error}"
+    );
+    let scanned = journal
+        .reader()
+        .scan(1)
+        .find_map(Result::err)
+        .expect("the scan meets it");
+    assert!(matches!(scanned, JournalError::Damaged { .. }), "{scanned}");
 }
 
 #[test]
