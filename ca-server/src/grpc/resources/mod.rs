@@ -1,0 +1,407 @@
+//! Documents of every kind: applied and deleted all or nothing, listed, and followed. What is valid is decided by the crate `resources`;
+//! here stand the rules that need to know the server.
+
+mod watch;
+
+use proto::v1::outcome::Verb as MessageVerb;
+use proto::{Refusal, v1};
+use resources::{Document, Kind, Registration, Resource};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use identity::Reason;
+
+use super::admin::{Admin, invalid, page_size};
+use crate::store::{Command, NewResource, Outcome, ResourceName, ResourceRow, State, Verb};
+use watch::Watcher;
+
+const DEFAULT_NAMESPACE: &str = "default";
+/// A page ends when its documents have this many bytes, so that any client's limit of messages takes it.
+const PAGE_BYTES: usize = 1 << 20;
+/// Events that wait for a slow follower.
+const WATCH_QUEUE: usize = 64;
+
+/// `signet.v1.Resources`.
+#[derive(Clone)]
+pub struct ResourcesService {
+    admin: Admin,
+}
+
+/// Which resources are asked for.
+#[derive(Clone, Debug)]
+struct Filter {
+    kind: Option<Kind>,
+    namespace: Option<String>,
+}
+
+/// Kind, namespace and name: the order of lists.
+type Key<'a> = (&'a str, &'a str, &'a str);
+
+impl ResourcesService {
+    /// For the administrators of this server.
+    pub fn new(admin: Admin) -> Self {
+        Self { admin }
+    }
+
+    async fn apply(
+        &self,
+        by: &str,
+        request: v1::ApplyResourcesRequest,
+    ) -> Result<v1::ApplyResourcesResponse, Refusal> {
+        // Nothing is refused yet that `force` would let pass.
+        let v1::ApplyResourcesRequest {
+            resources,
+            dry_run,
+            force: _,
+        } = request;
+        let count = resources.len();
+        let documents = resources
+            .into_iter()
+            .enumerate()
+            .map(|(index, resource)| self.read(index, resource))
+            .collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<String> = documents
+            .iter()
+            .map(|document| short_name(document.kind, &document.name))
+            .collect();
+        let findings = documents.iter().flat_map(findings).collect();
+        let resources = documents.into_iter().map(new_resource).collect();
+        let command = Command::Apply {
+            resources,
+            dry_run,
+            by: by.to_owned(),
+        };
+        let Outcome::Applied { verbs, revision } = self.admin.submit(command).await? else {
+            return Err(unexpected("an application"));
+        };
+        if !dry_run && verbs.iter().any(|verb| *verb != Verb::Unchanged) {
+            self.admin.changed(
+                by,
+                format!("applied {count} resources: {}", names.join(", ")),
+                |_| (),
+            );
+        }
+        let outcomes = names.into_iter().zip(verbs).map(|(resource, verb)| v1::Outcome {
+            resource,
+            verb: match verb {
+                Verb::Created => MessageVerb::Created,
+                Verb::Configured => MessageVerb::Configured,
+                Verb::Unchanged => MessageVerb::Unchanged,
+            }
+            .into(),
+        });
+        Ok(v1::ApplyResourcesResponse {
+            outcomes: outcomes.collect(),
+            findings,
+            revision,
+        })
+    }
+
+    /// One document of a request, valid and within the server's rules.
+    fn read(&self, index: usize, resource: v1::Resource) -> Result<Document, Refusal> {
+        // The document alone says what it is; revision and time are the server's.
+        let v1::Resource {
+            api_version: _,
+            kind: _,
+            namespace: _,
+            name,
+            document_json,
+            revision: _,
+            created_at: _,
+        } = resource;
+        let at = |what: String, field: String| {
+            let name: String = name.chars().take(253).collect();
+            let place = if name.is_empty() {
+                format!("resources[{index}]")
+            } else {
+                name.clone()
+            };
+            Refusal::new(
+                Reason::ResourceInvalid,
+                format!("{place}: {what}; nothing was applied"),
+            )
+            .with("name", place)
+            .with("field", field)
+        };
+        let document = Document::from_json(&document_json).map_err(|e| {
+            let (found, expected) = (e.found.clone(), e.expected.clone());
+            at(e.to_string(), e.field)
+                .with("found", found)
+                .with("expected", expected)
+        })?;
+        match &document.resource {
+            Resource::Registration(registration) => {
+                self.check(registration)
+                    .map_err(|(field, why)| at(format!("{field}: {why}"), field.to_owned()))?;
+            }
+        }
+        Ok(document)
+    }
+
+    fn check(&self, registration: &Registration) -> Result<(), (&'static str, String)> {
+        let ours = &self.admin.trust_domain;
+        if let Some(foreign) = registration.trust_domain().filter(|named| *named != ours) {
+            return Err((
+                "spec.spiffeId",
+                format!("is of trust domain {foreign}, expected {ours}"),
+            ));
+        }
+        let taken = |name: &&String| {
+            self.admin
+                .server_names
+                .iter()
+                .any(|ours| ours.as_str() == name.as_str())
+        };
+        if let Some(name) = registration.dns_names().iter().find(taken) {
+            return Err((
+                "spec.dnsNames",
+                format!("{name} is a name of this server, by which stock proxies know it; expected another"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn get(&self, request: v1::GetResourceRequest) -> Result<v1::Resource, Refusal> {
+        let ResourceName {
+            kind,
+            namespace,
+            name,
+        } = resource_name(request)?;
+        let state = self.admin.store.read();
+        let row = state.resource(&kind, &namespace, &name).ok_or_else(|| {
+            let full = format!("{kind} {namespace}/{name}");
+            Refusal::new(Reason::NotFound, format!("{full} does not exist")).with("name", full)
+        })?;
+        Ok(to_message(row))
+    }
+
+    fn list(&self, request: v1::ListResourcesRequest) -> Result<v1::ListResourcesResponse, Refusal> {
+        let size = page_size(request.page_size)?;
+        let (filter, since_revision, page_token) = take_apart(request)?;
+        let after = after(&page_token)?;
+        let state = self.admin.store.read();
+        let mut rows = filter
+            .rows(&state)
+            .filter(|row| row.revision > since_revision && after.is_none_or(|after| key(row) > after))
+            .peekable();
+        let (mut resources, mut bytes) = (Vec::new(), 0);
+        while resources.len() < size && bytes < PAGE_BYTES {
+            let Some(row) = rows.next() else { break };
+            bytes += row.document_json.len();
+            resources.push(to_message(row));
+        }
+        let next_page_token = match (rows.peek(), resources.last()) {
+            (Some(_), Some(last)) => format!("{}/{}/{}", last.kind, last.namespace, last.name),
+            _ => String::new(),
+        };
+        Ok(v1::ListResourcesResponse {
+            resources,
+            revision: state.revision(),
+            next_page_token,
+        })
+    }
+
+    async fn delete(
+        &self,
+        by: &str,
+        request: v1::DeleteResourcesRequest,
+    ) -> Result<v1::DeleteResourcesResponse, Refusal> {
+        let v1::DeleteResourcesRequest { which } = request;
+        let which = which
+            .into_iter()
+            .map(resource_name)
+            .collect::<Result<Vec<_>, _>>()?;
+        let deleted = which
+            .iter()
+            .map(|name| Ok(short_name(kind(&name.kind)?, &name.name)))
+            .collect::<Result<Vec<_>, Refusal>>()?;
+        let command = Command::Delete {
+            which,
+            by: by.to_owned(),
+        };
+        let Outcome::Deleted { revision } = self.admin.submit(command).await? else {
+            return Err(unexpected("a deletion"));
+        };
+        self.admin
+            .changed(by, format!("deleted {}", deleted.join(", ")), |_| ());
+        Ok(v1::DeleteResourcesResponse { deleted, revision })
+    }
+}
+
+impl Filter {
+    fn rows<'a>(&'a self, state: &'a State) -> Box<dyn Iterator<Item = &'a ResourceRow> + 'a> {
+        let in_namespace = |row: &&ResourceRow| {
+            self.namespace
+                .as_ref()
+                .is_none_or(|namespace| row.namespace == *namespace)
+        };
+        match self.kind {
+            Some(kind) => Box::new(state.resources_of(kind.word()).filter(in_namespace)),
+            None => Box::new(state.resources().filter(in_namespace)),
+        }
+    }
+}
+
+/// Filter, revision and page token of a request to list or to follow.
+fn take_apart(request: v1::ListResourcesRequest) -> Result<(Filter, u64, String), Refusal> {
+    let v1::ListResourcesRequest {
+        kind: word,
+        namespace,
+        all_namespaces,
+        since_revision,
+        page_size: _,
+        page_token,
+    } = request;
+    let kind = (!word.is_empty()).then(|| kind(&word)).transpose()?;
+    let namespace = (!all_namespaces).then(|| or_default(namespace));
+    Ok((Filter { kind, namespace }, since_revision, page_token))
+}
+
+fn resource_name(request: v1::GetResourceRequest) -> Result<ResourceName, Refusal> {
+    let v1::GetResourceRequest {
+        kind: word,
+        namespace,
+        name,
+    } = request;
+    if name.is_empty() {
+        return Err(invalid("name", "absent, expected the name of a resource"));
+    }
+    Ok(ResourceName {
+        kind: kind(&word)?.word().to_owned(),
+        namespace: or_default(namespace),
+        name,
+    })
+}
+
+fn kind(word: &str) -> Result<Kind, Refusal> {
+    Kind::from_word(word).map_err(|e| invalid("kind", e))
+}
+
+fn or_default(namespace: String) -> String {
+    if namespace.is_empty() {
+        DEFAULT_NAMESPACE.to_owned()
+    } else {
+        namespace
+    }
+}
+
+fn key(row: &ResourceRow) -> Key<'_> {
+    (&row.kind, &row.namespace, &row.name)
+}
+
+/// A page's token is the key of its last resource.
+fn after(page_token: &str) -> Result<Option<Key<'_>>, Refusal> {
+    if page_token.is_empty() {
+        return Ok(None);
+    }
+    let mut parts = page_token.splitn(3, '/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(kind), Some(namespace), Some(name)) => Ok(Some((kind, namespace, name))),
+        _ => Err(invalid("page_token", "not one that this server gave")),
+    }
+}
+
+fn short_name(kind: Kind, name: &str) -> String {
+    format!("{}/{name}", kind.word().to_ascii_lowercase())
+}
+
+fn new_resource(document: Document) -> NewResource {
+    NewResource {
+        kind: document.kind.word().to_owned(),
+        namespace: document.namespace,
+        name: document.name,
+        document_json: document.json.to_string().into_bytes(),
+    }
+}
+
+fn findings(document: &Document) -> Vec<v1::Finding> {
+    let finding = |warning: &resources::Warning| v1::Finding {
+        code: "UNUSUAL".to_owned(),
+        severity: "warning".to_owned(),
+        resource: short_name(document.kind, &document.name),
+        other: String::new(),
+        message: warning.to_string(),
+        fix: String::new(),
+    };
+    document.warnings.iter().map(finding).collect()
+}
+
+fn to_message(row: &ResourceRow) -> v1::Resource {
+    v1::Resource {
+        api_version: Kind::from_word(&row.kind)
+            .map_or("", Kind::api_version)
+            .to_owned(),
+        kind: row.kind.clone(),
+        namespace: row.namespace.clone(),
+        name: row.name.clone(),
+        document_json: row.document_json.clone(),
+        revision: row.revision,
+        created_at: Some(prost_types::Timestamp {
+            seconds: row.created_at,
+            nanos: 0,
+        }),
+    }
+}
+
+fn unexpected(what: &str) -> Refusal {
+    Refusal::new(
+        Reason::Internal,
+        format!("the store answered {what} with something else"),
+    )
+}
+
+#[tonic::async_trait]
+impl v1::resources_server::Resources for ResourcesService {
+    async fn apply_resources(
+        &self,
+        request: Request<v1::ApplyResourcesRequest>,
+    ) -> Result<Response<v1::ApplyResourcesResponse>, Status> {
+        let by = self.admin.writer(&request)?;
+        let applied = self.apply(&by, request.into_inner()).await;
+        Ok(Response::new(self.admin.told(&by, applied)?))
+    }
+
+    async fn get_resource(
+        &self,
+        request: Request<v1::GetResourceRequest>,
+    ) -> Result<Response<v1::Resource>, Status> {
+        self.admin.reader(&request)?;
+        Ok(Response::new(self.get(request.into_inner())?))
+    }
+
+    async fn list_resources(
+        &self,
+        request: Request<v1::ListResourcesRequest>,
+    ) -> Result<Response<v1::ListResourcesResponse>, Status> {
+        self.admin.reader(&request)?;
+        Ok(Response::new(self.list(request.into_inner())?))
+    }
+
+    async fn delete_resources(
+        &self,
+        request: Request<v1::DeleteResourcesRequest>,
+    ) -> Result<Response<v1::DeleteResourcesResponse>, Status> {
+        let by = self.admin.writer(&request)?;
+        let deleted = self.delete(&by, request.into_inner()).await;
+        Ok(Response::new(self.admin.told(&by, deleted)?))
+    }
+
+    type WatchResourcesStream = ReceiverStream<Result<v1::ResourceEvent, Status>>;
+
+    async fn watch_resources(
+        &self,
+        request: Request<v1::ListResourcesRequest>,
+    ) -> Result<Response<Self::WatchResourcesStream>, Status> {
+        self.admin.reader(&request)?;
+        let (filter, since_revision, _) = take_apart(request.into_inner())?;
+        let (events, stream) = mpsc::channel(WATCH_QUEUE);
+        let watcher = Watcher::new(filter, since_revision, events);
+        let (store, drain) = (self.admin.store.clone(), self.admin.drain.clone());
+        tokio::spawn(async move { watcher.follow(store, drain).await });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
