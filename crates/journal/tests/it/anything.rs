@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop};
 use proptest::{prop_assert_eq, proptest};
 
-use crate::support::options;
+use crate::support::{options, quick_folder};
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -46,7 +46,7 @@ proptest! {
 
     #[test]
     fn whatever_was_appended_is_read_back(acts in acts(), segment_bytes in 100..20_000_u64) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = quick_folder();
         let open = || Journal::open(dir.path(), options(segment_bytes)).unwrap();
         let mut journal = open().journal;
         let mut all: Vec<Record> = Vec::new();

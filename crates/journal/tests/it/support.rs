@@ -66,11 +66,16 @@ pub(crate) fn append_to(journal: &mut Journal, last: u64, batch: usize) -> Vec<H
     records.chunks(batch).map(append).collect()
 }
 
-/// A folder with these files, as they are now; in memory where the system has such a place, for there are thousands.
-pub(crate) fn copy(dir: &Path) -> TempDir {
-    let copy = tempfile::tempdir_in("/dev/shm")
+/// A folder in memory where the system has such a place: for tests that need thousands of syncs, and none to be real.
+pub(crate) fn quick_folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
-        .unwrap();
+        .unwrap()
+}
+
+/// A folder with these files, as they are now.
+pub(crate) fn copy(dir: &Path) -> TempDir {
+    let copy = quick_folder();
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
