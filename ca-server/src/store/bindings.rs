@@ -19,6 +19,9 @@ pub(super) struct Bindings {
 }
 
 impl Bindings {
+    /// The fields of a record's keys that are taken in.
+    pub(super) const FIELDS: [u8; 4] = [field::SERIAL, field::KEY, field::PARENT, field::CHILD];
+
     /// The newest position whose record has this fingerprint in this field.
     pub(super) fn newest(&self, field: u8, fingerprint: u64) -> Option<u64> {
         self.map(field)?.get(&fingerprint).copied()

@@ -17,6 +17,7 @@ use journal::{Head, Journal, Opened, Options, Reader, Record, Stored};
 use prost::Message;
 use proto::Refusal;
 
+use super::bindings::Bindings;
 use super::entry::{Entry, Issued, KIND_ENTRY, KIND_SNAPSHOT, Snapshot};
 use super::error::{StoreError, io_error};
 use super::journaled::{Journaled, Start};
@@ -24,6 +25,7 @@ use super::medium::{Medium, Records};
 use super::rows::{RowKey, RowKind};
 use super::state::State;
 use super::view::unreadable;
+use super::writer::KEEP_BINDINGS;
 use index::{Found, Index};
 
 /// The store of one server, in its data folder: `journal/`, `index/` and `keys/journal.key`.
@@ -62,7 +64,11 @@ impl EmbeddedStore {
             tracing::warn!("{cut}, was cut off: it was never acknowledged");
         }
         let reader = journal.reader();
-        let (state, table) = load(&reader, if clean { found } else { found.distrusted() })?;
+        let (state, table) = load(
+            &reader,
+            if clean { found } else { found.distrusted() },
+            clock.now().unix_timestamp(),
+        )?;
         let state = Arc::new(RwLock::new(state));
         let snapshot = reader.newest_of_kind(KIND_SNAPSHOT)?.unwrap_or(0);
         let spawned = |error| io_error("start a thread for", &index_dir)(error);
@@ -85,7 +91,7 @@ impl EmbeddedStore {
 }
 
 /// The state at the journal's head.
-fn load(reader: &Reader, found: Found) -> Result<(State, Option<table::Table>), StoreError> {
+fn load(reader: &Reader, found: Found, now: i64) -> Result<(State, Option<table::Table>), StoreError> {
     let head = reader.head();
     let (mut state, table) = match found.at(head) {
         Some((snapshot, table)) => {
@@ -95,7 +101,7 @@ fn load(reader: &Reader, found: Found) -> Result<(State, Option<table::Table>), 
         }
         None => (rebuild(reader)?, None),
     };
-    bind(reader, &mut state)?;
+    bind(reader, &mut state, now - KEEP_BINDINGS)?;
     Ok((state, table))
 }
 
@@ -139,21 +145,17 @@ fn rebuild(reader: &Reader) -> Result<State, StoreError> {
     Ok(state)
 }
 
-/// Certificates that are older than the snapshot and still count.
-fn bind(reader: &Reader, state: &mut State) -> Result<(), StoreError> {
-    for stored in reader.scan(1) {
-        let Stored {
-            position,
-            kind,
-            payload,
-            ..
-        } = stored?;
-        if kind == KIND_ENTRY
-            && let Ok(Entry {
-                issued: Some(issued), ..
-            }) = Entry::decode(payload.as_slice())
-        {
-            state.bindings_mut().insert(position, &issued.inventory_keys());
+/// Takes in where the certificates are that may still count, from the indexes of segments in which not all have ended.
+fn bind(reader: &Reader, state: &mut State, now: i64) -> Result<(), StoreError> {
+    for segment in reader
+        .segments()
+        .iter()
+        .filter(|segment| segment.latest_expiry >= now)
+    {
+        for field in Bindings::FIELDS {
+            for (fingerprint, position) in reader.keys_of_segment(segment.first, field)? {
+                state.bindings_mut().insert(position, &[(field, fingerprint)]);
+            }
         }
     }
     Ok(())

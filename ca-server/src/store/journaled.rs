@@ -60,6 +60,7 @@ impl<M: Medium> Journaled<M> {
             clock,
             messages,
             snapshot,
+            next_prune: 0,
         };
         let thread = std::thread::Builder::new()
             .name(String::from("store"))

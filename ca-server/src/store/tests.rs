@@ -1,6 +1,8 @@
 //! One behavioural suite for every kind of store, and what only the embedded one has: reopening, rebuilding, refusing.
 
+mod outage;
 mod reopen;
+mod sequences;
 mod suite;
 mod support;
 

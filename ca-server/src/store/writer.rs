@@ -29,8 +29,10 @@ const SNAPSHOT_EVERY: u64 = 50_000;
 const RETRY: Duration = Duration::from_secs(1);
 /// Seconds between two looks for rows that have ended.
 const PRUNE_EVERY: i64 = 60;
+/// How long it waits for a message before it looks for such rows by itself.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Bindings of a certificate that ended are kept so long, for clocks that are set back; in seconds.
-const KEEP_BINDINGS: i64 = 300;
+pub(super) const KEEP_BINDINGS: i64 = 300;
 pub(super) const SOUND: &str = "nothing panics while it writes the state";
 
 /// What the writer and everybody else share.
@@ -41,9 +43,13 @@ pub(super) struct Shared {
     pub(super) health: watch::Sender<Option<String>>,
 }
 
+/// Whom to answer.
+type Asker = oneshot::Sender<Result<Outcome, Refusal>>;
+
 /// What is asked of the writer.
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
 pub(super) enum Message {
-    Decide(Command, oneshot::Sender<Result<Outcome, Refusal>>),
+    Decide(Command, Asker),
     Close(SyncSender<Result<(), StoreError>>),
 }
 
@@ -55,6 +61,8 @@ pub(super) struct Writer<M> {
     pub(super) messages: Receiver<Message>,
     /// Position of the newest snapshot.
     pub(super) snapshot: u64,
+    /// When to look for rows that have ended, in seconds since 1970.
+    pub(super) next_prune: i64,
 }
 
 /// A batch in the making.
@@ -62,33 +70,27 @@ struct Batch {
     draft: Draft,
     records: Vec<Record>,
     bytes: usize,
-    answers: Vec<(
-        oneshot::Sender<Result<Outcome, Refusal>>,
-        Result<Outcome, Refusal>,
-    )>,
+    answers: Vec<(Asker, Result<Outcome, Refusal>)>,
 }
 
 impl<M: Medium> Writer<M> {
     /// Works until it is told to close, or nobody is left who could tell it anything.
     pub(super) fn run(mut self) {
-        let mut next_prune = 0;
         loop {
-            let closing = match self.messages.recv_timeout(RETRY) {
-                Ok(message) => self.work(message),
-                Err(RecvTimeoutError::Timeout) => None,
+            let is_ill = self.shared.health.borrow().is_some();
+            let patience = if is_ill { RETRY } else { PATIENCE };
+            match self.messages.recv_timeout(patience) {
+                Ok(message) => {
+                    if let Some(answer) = self.work(message) {
+                        return self.close(&answer);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if is_ill => self.probe(),
+                Err(RecvTimeoutError::Timeout) => {
+                    let batch = self.batch();
+                    self.finish(batch);
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
-            };
-            if let Some(answer) = closing {
-                return self.close(&answer);
-            }
-            let now = self.now();
-            if self.shared.health.borrow().is_some() {
-                self.probe();
-            } else if now >= next_prune {
-                next_prune = now + PRUNE_EVERY;
-                let mut batch = self.batch();
-                self.decide(&mut batch, Command::Prune, None);
-                self.finish(batch);
             }
         }
     }
@@ -112,21 +114,23 @@ impl<M: Medium> Writer<M> {
         closing
     }
 
-    fn batch(&self) -> Batch {
-        Batch {
+    /// A new batch. It begins with what a look for ended rows comes to, when that is due.
+    fn batch(&mut self) -> Batch {
+        let mut batch = Batch {
             draft: Draft::after(self.shared.records.head().position),
             records: Vec::new(),
             bytes: 0,
             answers: Vec::new(),
+        };
+        let now = self.now();
+        if now >= self.next_prune {
+            self.next_prune = now + PRUNE_EVERY;
+            self.decide(&mut batch, Command::Prune, None);
         }
+        batch
     }
 
-    fn decide(
-        &self,
-        batch: &mut Batch,
-        command: Command,
-        answer: Option<oneshot::Sender<Result<Outcome, Refusal>>>,
-    ) {
+    fn decide(&self, batch: &mut Batch, command: Command, answer: Option<Asker>) {
         let decision = {
             let state = self.shared.state.read().expect(SOUND);
             let view = View::new(&state, &batch.draft, self.shared.records.as_ref());
@@ -270,12 +274,7 @@ impl Batch {
     }
 }
 
-fn answer_all(
-    answers: Vec<(
-        oneshot::Sender<Result<Outcome, Refusal>>,
-        Result<Outcome, Refusal>,
-    )>,
-) {
+fn answer_all(answers: Vec<(Asker, Result<Outcome, Refusal>)>) {
     for (answer, outcome) in answers {
         // Who does not wait any more finds the answer in the record.
         drop(answer.send(outcome));

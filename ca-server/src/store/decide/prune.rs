@@ -14,11 +14,11 @@ const KEEP_REVOCATIONS: i64 = 24 * 3600;
 /// What is under way when an authority is replaced is recorded within this; in seconds.
 const KEEP_AUTHORITIES: i64 = 60;
 
-/// Looks at the state alone: what this batch changed is looked at the next time.
+/// Goes through the state, and judges each row as the batch has left it. Rows that the batch added wait for the next time.
 pub(super) fn prune(view: &View<'_>, now: i64) -> Decision {
     let mut change = Change::new(now, SERVER.to_owned(), "prune");
     let mut moves = false;
-    for token in view.state.tokens_after("") {
+    for token in view.state.tokens_after("").filter_map(|row| view.token(&row.id)) {
         if let Some(row) = brought_along(view, token).filter(|_| is_over(token, now)) {
             change.delete(rows::resource_key(&row.kind, &row.namespace, &row.name));
             moves = true;
@@ -27,12 +27,15 @@ pub(super) fn prune(view: &View<'_>, now: i64) -> Decision {
             change.delete(rows::token_key(&token.id));
         }
     }
-    for revocation in view.state.revocations() {
+    let revocations = view.state.revocations();
+    for revocation in revocations.filter_map(|row| view.revocation(&row.serial)) {
         if revocation.not_after < now - KEEP_REVOCATIONS {
             change.delete(rows::revocation_key(&revocation.serial));
         }
     }
-    for authority in view.state.authorities().filter(|row| has_ended(row, now)) {
+    let authorities = view.state.authorities();
+    let authorities = authorities.filter_map(|row| view.authority(&row.key_id));
+    for authority in authorities.filter(|row| has_ended(row, now)) {
         change.delete(rows::authority_key(&authority.key_id));
         moves = true;
     }
