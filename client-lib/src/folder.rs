@@ -109,23 +109,30 @@ impl Folder {
 
     /// Reads what is there; the link is resolved once. `None` if there is nothing yet.
     pub fn read(&self) -> Result<Option<Stored>, FolderError> {
-        let mut attempt = 1;
-        loop {
-            let target = match fs::canonicalize(&self.link) {
-                Ok(target) => target,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(e) => return Err(io_error("resolve", &self.link)(e)),
+        for _ in 0..READ_ATTEMPTS {
+            let Some(target) = self.resolve()? else {
+                return Ok(None);
             };
             match Generation::at(target.clone()).read() {
+                // Two rotations went past since the link was resolved, and the folder is gone.
                 Err(FolderError::Io { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound
-                        && attempt < READ_ATTEMPTS
-                        && fs::canonicalize(&self.link).is_ok_and(|now| now != target) =>
-                {
-                    attempt += 1;
-                }
+                    if source.kind() == io::ErrorKind::NotFound && self.resolve()? != Some(target) => {}
                 other => return other.map(Some),
             }
+        }
+        Err(io_error("read", &self.link)(io::Error::other(
+            "it is rotated faster than it can be read",
+        )))
+    }
+
+    /// The folder that the link points to just now.
+    fn resolve(&self) -> Result<Option<PathBuf>, FolderError> {
+        match fs::read_link(&self.link) {
+            Ok(target) => Ok(Some(self.parent().join(target))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            // No link: a copy that somebody made is read as it is.
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(Some(self.link.clone())),
+            Err(e) => Err(io_error("resolve", &self.link)(e)),
         }
     }
 

@@ -53,5 +53,6 @@ pub use proof::Proof;
 #[cfg(feature = "grpc")]
 pub use source::{Status, X509Source};
 
-#[cfg(all(test, feature = "grpc"))]
+#[cfg(test)]
+#[cfg(feature = "grpc")]
 mod fake;

@@ -82,4 +82,5 @@ impl fmt::Debug for Newest {
 }
 
 #[cfg(test)]
+#[cfg(feature = "grpc")]
 mod tests;

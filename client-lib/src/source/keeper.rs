@@ -242,10 +242,7 @@ async fn follow(mut ca: Ca, newest: &Newest, status: &watch::Sender<Status>) {
     let mut backoff = Backoff::new();
     loop {
         ca = ca.trusting(newest.borrow().bundle().clone());
-        let error = match follow_once(&mut ca, newest, status, &mut backoff).await {
-            Ok(()) => None,
-            Err(error) => Some(error),
-        };
+        let error = follow_once(&mut ca, newest, status, &mut backoff).await.err();
         let pause = backoff.pause(error.as_ref().and_then(Error::retry_after), jitter());
         if let Some(error) = error {
             tracing::debug!(%error, ?pause, "trust bundle not followed");
