@@ -98,6 +98,11 @@ impl Ca {
         &self.server
     }
 
+    /// The bundle at hand, if there is one.
+    pub(crate) fn known_bundle(&self) -> Option<&Arc<TrustBundle>> {
+        self.bundle.as_ref()
+    }
+
     /// The bundle by which the server is verified: at hand, or fetched by the fingerprint.
     pub async fn bundle(&mut self) -> Result<Arc<TrustBundle>, Error> {
         if let Some(bundle) = &self.bundle {
@@ -117,9 +122,10 @@ impl Ca {
     /// Follows the bundle: the first message comes at once, the next at each change.
     pub async fn watch_bundle(&mut self) -> Result<BundleWatch, Error> {
         let mut client = self.connect(None).await?;
-        let stream = client
-            .watch_bundle(v1::GetBundleRequest::default())
+        let opened = client.watch_bundle(v1::GetBundleRequest::default());
+        let stream = tokio::time::timeout(ANSWER_TIME, opened)
             .await
+            .map_err(|_| channel::silent(&self.server, ANSWER_TIME))?
             .map_err(|status| Refusal::from_status(&status))?
             .into_inner();
         Ok(BundleWatch {

@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) requests: Vec<Seen>,
     /// So many answers are lost after the certificate was made.
     pub(crate) lose: u32,
+    /// Certificates are signed by somebody that nobody trusts.
+    pub(crate) spoil: bool,
     /// Every request is refused with this.
     pub(crate) refuse: Option<Refusal>,
     redeemed: HashMap<String, (KeyDigest, v1::IssueCertificateResponse)>,
@@ -148,6 +150,7 @@ impl FakeCa {
                 life: Duration::from_secs(3_600),
                 requests: Vec::new(),
                 lose: 0,
+                spoil: false,
                 refuse: None,
                 redeemed: HashMap::new(),
             })),
@@ -185,14 +188,20 @@ impl FakeCa {
         self.state.lock().unwrap().requests.clone()
     }
 
-    fn sign(&self, csr: &[u8], who: &str, life: Duration) -> v1::IssueCertificateResponse {
+    fn sign(&self, csr: &[u8], who: &str, life: Duration, spoil: bool) -> v1::IssueCertificateResponse {
         let csr = CertificateSigningRequestDer::from(csr.to_vec());
         let request = CertificateSigningRequestParams::from_der(&csr).unwrap();
         let mut names = request.params.subject_alt_names.clone();
         names.retain(|name| matches!(name, SanType::DnsName(_)));
         names.push(uri(who));
+        let stranger = root();
+        let issuer = if spoil {
+            &stranger.issuer
+        } else {
+            &self.root.issuer
+        };
         let leaf = leaf_params(names, life)
-            .signed_by(&request.public_key, &self.root.issuer)
+            .signed_by(&request.public_key, issuer)
             .unwrap();
         v1::IssueCertificateResponse {
             chain: vec![leaf.der().to_vec()],
@@ -220,10 +229,10 @@ impl FakeCa {
                 Some(_) if bearer.starts_with("Bearer sgt1.") => {
                     return Err(Refusal::new(identity::Reason::TokenSpent, "token is spent"));
                 }
-                _ => self.sign(&request.csr, WEB, life),
+                _ => self.sign(&request.csr, WEB, life, state.spoil),
             },
             (None, Some(own)) if own.validity().contains(OffsetDateTime::now_utc()) => {
-                self.sign(&request.csr, &own.uris()[0], life)
+                self.sign(&request.csr, &own.uris()[0], life, state.spoil)
             }
             (None, Some(_)) => {
                 return Err(Refusal::new(

@@ -13,9 +13,12 @@ use std::time::Duration;
 
 use identity::TrustBundle;
 use rustls_pki_types::CertificateDer;
+use time::OffsetDateTime;
 
+use crate::identities::Snapshot;
 use crate::key::{KeyError, KeyType, PrivateKey};
 use crate::server::CaServer;
+use crate::svid::{Svid, SvidRefused};
 
 use generation::{Generation, create_file, sync};
 
@@ -83,6 +86,25 @@ pub enum FolderError {
     /// A key that cannot be read or made.
     #[error(transparent)]
     Key(#[from] KeyError),
+}
+
+impl Stored {
+    /// What to write of a snapshot whose key is ours.
+    pub fn of(snapshot: &Snapshot, server: &CaServer, life: Option<Duration>) -> Self {
+        Self {
+            chain: snapshot.svid().chain().to_vec(),
+            key: Some(snapshot.svid().key().clone()),
+            bundle: TrustBundle::clone(snapshot.bundle()),
+            server: server.clone(),
+            life,
+        }
+    }
+
+    /// The certificate and its key, if peers would accept them at `now`; `None` where the key is elsewhere.
+    pub fn svid(&self, now: OffsetDateTime) -> Result<Option<Svid>, SvidRefused> {
+        let svid = |key: &PrivateKey| Svid::new(self.chain.clone(), key.clone(), &self.bundle, now);
+        self.key.as_ref().map(svid).transpose()
+    }
 }
 
 pub(crate) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
@@ -153,11 +175,11 @@ impl Folder {
         self.forget_pending()
     }
 
-    /// The key that waits for its answer: the one made before, or a fresh one that is on disk before it is used. A request whose
+    /// The key of this kind that waits for its answer: the one made before, or a fresh one that is on disk before it is used. A request whose
     /// answer was lost is repeated with it.
     pub fn pending_key(&self, kind: KeyType) -> Result<PrivateKey, FolderError> {
         let _lock = self.lock()?;
-        let path = self.pending_path();
+        let path = self.pending_path(kind);
         match read_file(&path) {
             Ok(text) => match PrivateKey::from_pem(&text) {
                 Ok(key) => return Ok(key),
@@ -173,13 +195,15 @@ impl Folder {
         Ok(key)
     }
 
-    /// Forgets the pending key: it was answered, or will never be accepted.
+    /// Forgets pending keys: one was answered, or will never be accepted.
     pub fn forget_pending(&self) -> Result<(), FolderError> {
-        let path = self.pending_path();
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path)(e)),
-            _ => Ok(()),
+        for path in KeyType::ALL.map(|kind| self.pending_path(kind)) {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &path)(e)),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     fn refuse_strangers(&self) -> Result<(), FolderError> {
@@ -224,8 +248,8 @@ impl Folder {
         self.parent().join(name)
     }
 
-    fn pending_path(&self) -> PathBuf {
-        self.beside(".pending-key.pem")
+    fn pending_path(&self, kind: KeyType) -> PathBuf {
+        self.beside(&format!(".pending-{}.pem", kind.word()))
     }
 
     /// Numbers and names of all folders of this certificate.

@@ -54,6 +54,20 @@ pub enum KeyError {
     Request(String),
 }
 
+impl KeyType {
+    /// Every kind.
+    pub const ALL: [KeyType; 3] = [KeyType::P256, KeyType::P384, KeyType::Ed25519];
+
+    /// The word for it in flags.
+    pub fn word(self) -> &'static str {
+        match self {
+            KeyType::P256 => "p256",
+            KeyType::P384 => "p384",
+            KeyType::Ed25519 => "ed25519",
+        }
+    }
+}
+
 impl PrivateKey {
     /// Makes a fresh key.
     pub fn generate(kind: KeyType) -> Result<Self, KeyError> {
@@ -78,6 +92,7 @@ impl PrivateKey {
     /// Reads the first private key of a PEM text; SEC1 and PKCS#1 are refused with the words of the parser.
     pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
         let key = PrivatePkcs8KeyDer::from_pem_slice(text).map_err(|e| KeyError::Read(e.to_string()))?;
+        let key = Zeroizing::new(key);
         Self::from_pkcs8(Zeroizing::new(key.secret_pkcs8_der().to_vec()))
     }
 
@@ -137,19 +152,18 @@ impl fmt::Debug for PrivateKey {
 impl FromStr for KeyType {
     type Err = KeyError;
     fn from_str(word: &str) -> Result<Self, KeyError> {
-        match word {
-            "p256" => Ok(Self::P256),
-            "p384" => Ok(Self::P384),
-            "ed25519" => Ok(Self::Ed25519),
-            other => Err(KeyError::Type {
-                found: other.chars().take(40).collect(),
-                hint: if other.starts_with("rsa") {
-                    "; RSA keys are not made here, make one with `openssl genpkey` and read it in"
-                } else {
-                    ""
-                },
-            }),
-        }
+        let hint = if word.starts_with("rsa") {
+            "; RSA keys are not made here, make one with `openssl genpkey` and read it in"
+        } else {
+            ""
+        };
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.word() == word)
+            .ok_or_else(|| KeyError::Type {
+                found: word.chars().take(40).collect(),
+                hint,
+            })
     }
 }
 

@@ -10,7 +10,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
-use crate::folder::{FolderError, read_file};
+use crate::folder::{Folder, FolderError, read_file};
 use crate::key::{KeyError, PrivateKey};
 use crate::server::CaServer;
 
@@ -25,6 +25,7 @@ enum Kind {
     JwtFile(PathBuf),
     Certificate(Arc<CertifiedKey>),
     CertificateFiles { chain: PathBuf, key: PathBuf },
+    Folder(Folder),
 }
 
 /// A proof that cannot be used.
@@ -50,7 +51,13 @@ pub enum ProofError {
         /// What the parser said.
         why: String,
     },
-    /// No key, or not that of the certificate.
+    /// An empty folder.
+    #[error("{place} holds no certificate, expected one that was issued before")]
+    Nothing {
+        /// Which folder.
+        place: String,
+    },
+    /// A key that cannot be read.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// A key that does not belong to the certificate.
@@ -94,6 +101,11 @@ impl Proof {
         })
     }
 
+    /// The certificate that lies in this folder, read at each use.
+    pub fn folder(folder: Folder) -> Self {
+        Self(Kind::Folder(folder))
+    }
+
     /// The CA that the proof itself names.
     pub fn server(&self) -> Option<CaServer> {
         match &self.0 {
@@ -116,7 +128,7 @@ impl Proof {
             Kind::Token(token) => Some(token.text()),
             Kind::Jwt(text) => Some(text.clone()),
             Kind::JwtFile(path) => Some(jwt_of(&read_file(path)?, &path.display().to_string())?),
-            Kind::Certificate(_) | Kind::CertificateFiles { .. } => None,
+            Kind::Certificate(_) | Kind::CertificateFiles { .. } | Kind::Folder(_) => None,
         })
     }
 
@@ -132,6 +144,12 @@ impl Proof {
                         why: e.to_string(),
                     })?;
                 Some(certified(certificates, &PrivateKey::from_pem(&read_file(key)?)?)?)
+            }
+            Kind::Folder(folder) => {
+                let stored = folder.read()?.ok_or_else(|| ProofError::Nothing {
+                    place: folder.path().display().to_string(),
+                })?;
+                Some(certified(stored.chain, &stored.key.ok_or(ProofError::Mismatch)?)?)
             }
             Kind::Token(_) | Kind::Jwt(_) | Kind::JwtFile(_) => None,
         })
@@ -175,6 +193,7 @@ impl std::fmt::Debug for Kind {
             Kind::JwtFile(path) => write!(f, "JWT in {}", path.display()),
             Kind::Certificate(_) => f.write_str("certificate"),
             Kind::CertificateFiles { chain, .. } => write!(f, "certificate in {}", chain.display()),
+            Kind::Folder(folder) => write!(f, "certificate in {}", folder.path().display()),
         }
     }
 }

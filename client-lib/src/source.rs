@@ -5,6 +5,7 @@ mod builder;
 mod keeper;
 
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use identity::{SpiffeId, TrustBundle};
@@ -12,6 +13,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::error::Error;
+use crate::folder::Folder;
 use crate::identities::Identities;
 use crate::proof::Proof;
 use crate::svid::Svid;
@@ -42,6 +44,13 @@ impl X509Source {
     /// A source that enrols with this proof.
     pub fn builder(proof: Proof) -> Builder {
         Builder::new(proof)
+    }
+
+    /// A source that goes on from the certificate in this folder and keeps it fresh there: renewal is its only proof.
+    pub fn resume(folder: impl Into<PathBuf>) -> Result<Builder, Error> {
+        let folder = Folder::new(folder)?;
+        let path = folder.path().to_owned();
+        Ok(Builder::new(Proof::folder(folder)).folder(path))
     }
 
     /// The newest SVID. It is the last good one during an outage of the CA; whether it still counts is in its validity.

@@ -141,7 +141,10 @@ fn what_is_not_ours_is_left_alone() {
 fn a_pending_key_is_the_same_until_it_is_answered() {
     let (_place, folder) = folder();
     let first = folder.pending_key(KeyType::P256).unwrap();
-    let mode = fs::metadata(folder.pending_path()).unwrap().permissions().mode();
+    let mode = fs::metadata(folder.pending_path(KeyType::P256))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(
         folder.pending_key(KeyType::P256).unwrap().digest(),
@@ -152,7 +155,7 @@ fn a_pending_key_is_the_same_until_it_is_answered() {
         folder.pending_key(KeyType::P256).unwrap().digest(),
         first.digest()
     );
-    fs::write(folder.pending_path(), "torn").unwrap();
+    fs::write(folder.pending_path(KeyType::P256), "torn").unwrap();
     folder.pending_key(KeyType::P256).unwrap();
 }
 

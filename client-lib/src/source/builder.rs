@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{Clock, SpiffeId, SystemClock, TrustBundle};
+use identity::{Clock, Leaf, SpiffeId, SystemClock, TrustBundle};
 use tokio::sync::watch;
 
-use super::keeper::Keeper;
+use super::keeper::{Keeper, blocking};
 use super::{Status, X509Source};
 use crate::ca::{Ca, Wish};
 use crate::dial::{Dial, Tcp};
@@ -16,9 +16,7 @@ use crate::folder::{Folder, Stored};
 use crate::identities::{Identities, Snapshot};
 use crate::key::KeyType;
 use crate::proof::Proof;
-use crate::renewal::{self, Stage};
 use crate::server::CaServer;
-use crate::svid::Svid;
 
 /// How long the first certificate may take, unless the caller says otherwise.
 const FIRST_FETCH: Duration = Duration::from_secs(30);
@@ -112,7 +110,13 @@ impl Builder {
     pub async fn start(self) -> Result<X509Source, Error> {
         let folder = self.folder.map(Folder::new).transpose()?;
         let stored = match &folder {
-            Some(folder) => folder.read()?,
+            Some(folder) => {
+                blocking({
+                    let folder = folder.clone();
+                    move || folder.read()
+                })
+                .await?
+            }
             None => None,
         };
         let server = self.server.or_else(|| stored.as_ref().map(|s| s.server.clone()));
@@ -120,8 +124,11 @@ impl Builder {
         if let Some(bundle) = self.bundle {
             ca = ca.trusting(bundle);
         }
+        let wish = stored
+            .as_ref()
+            .map_or(self.wish.clone(), |stored| continued(self.wish, stored));
         let first = stored.filter(|s| s.server == *ca.server()).and_then(good);
-        let mut keeper = Keeper::new(ca, self.proof, self.wish, self.key_type, folder);
+        let mut keeper = Keeper::new(ca, self.proof, wish, self.key_type, folder);
         let first = match first {
             Some(snapshot) => snapshot,
             None => keeper.first(self.first_fetch).await?,
@@ -137,13 +144,25 @@ impl Builder {
     }
 }
 
+/// What the caller did not say is wished for as before.
+fn continued(wish: Wish, stored: &Stored) -> Wish {
+    let names = stored.chain.first().and_then(|leaf| Leaf::parse(leaf).ok());
+    let before = names.map(|leaf| leaf.dns_names().to_vec()).unwrap_or_default();
+    Wish {
+        life: wish.life.or(stored.life),
+        dns_names: if wish.dns_names.is_empty() {
+            before
+        } else {
+            wish.dns_names
+        },
+        ..wish
+    }
+}
+
 /// What was stored, if it can still be used; anything else is fetched anew.
 fn good(stored: Stored) -> Option<Snapshot> {
-    let now = SystemClock.now();
-    let svid = Svid::new(stored.chain, stored.key?, &stored.bundle, now).ok()?;
-    let validity = svid.leaf().validity();
-    let stage = renewal::stage(validity, validity.middle(), now);
-    (stage != Stage::Lapsed).then(|| Snapshot::new(Arc::new(svid), Arc::new(stored.bundle)))
+    let svid = stored.svid(SystemClock.now()).ok()??;
+    Some(Snapshot::new(Arc::new(svid), Arc::new(stored.bundle)))
 }
 
 /// Ends the task with the last holder of the source.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{Clock as _, Reason, SystemClock, TrustBundle};
+use identity::{Clock as _, Reason, SystemClock, TrustBundle, Usage};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
@@ -15,7 +15,7 @@ use crate::identities::Snapshot;
 use crate::key::{KeyType, PrivateKey};
 use crate::proof::Proof;
 use crate::renewal::{self, Backoff, Stage, jitter};
-use crate::svid::Svid;
+use crate::svid::{Svid, SvidRefused};
 
 /// Longest sleep: the wall clock may be set while we sleep, and suspended machines do not count the time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -116,11 +116,7 @@ impl Keeper {
             other => other?,
         };
         tracing::info!(svid = ?next.svid(), "certificate renewed");
-        newest.send_modify(|current| {
-            let newer = next.bundle().sequence() >= current.bundle().sequence();
-            let bundle = if newer { next.bundle() } else { current.bundle() };
-            *current = Arc::new(Snapshot::new(next.svid().clone(), bundle.clone()));
-        });
+        newest.send_modify(|current| *current = Arc::new(newer_bundle(&next, current.bundle())));
         status.send_modify(|s| {
             s.rotations += 1;
             s.renewal_error = None;
@@ -161,6 +157,7 @@ impl Keeper {
 
     /// Stores a certificate that came; forgets a key that will never be accepted; keeps it in all other cases.
     async fn answered(&mut self, answer: Result<Snapshot, Error>) -> Result<Snapshot, Error> {
+        let answer = answer.and_then(|snapshot| self.judged(snapshot));
         match &answer {
             Ok(snapshot) => {
                 self.pending = None;
@@ -180,19 +177,38 @@ impl Keeper {
         answer
     }
 
+    /// Peers may have a newer bundle than the answer: what that one does not admit is not put to use.
+    fn judged(&self, answer: Snapshot) -> Result<Snapshot, Error> {
+        let Some(known) = self.ca.known_bundle() else {
+            return Ok(answer);
+        };
+        let snapshot = newer_bundle(&answer, known);
+        let chain = snapshot.svid().chain();
+        let verdict = snapshot
+            .verifier()
+            .verify(chain, Usage::Client, SystemClock.now());
+        verdict.map_err(SvidRefused::from)?;
+        Ok(snapshot)
+    }
+
     async fn store(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let Some(folder) = self.folder.clone() else {
             return Ok(());
         };
-        let stored = Stored {
-            chain: snapshot.svid().chain().to_vec(),
-            key: Some(snapshot.svid().key().clone()),
-            bundle: TrustBundle::clone(snapshot.bundle()),
-            server: self.ca.server().clone(),
-            life: self.wish.life,
-        };
+        let stored = Stored::of(snapshot, self.ca.server(), self.wish.life);
         blocking(move || folder.write(&stored)).await
     }
+}
+
+/// The SVID of `snapshot` with its bundle or the `other`, whichever is newer.
+fn newer_bundle(snapshot: &Snapshot, other: &Arc<TrustBundle>) -> Snapshot {
+    let own = snapshot.bundle();
+    let bundle = if own.sequence() >= other.sequence() {
+        own
+    } else {
+        other
+    };
+    Snapshot::new(snapshot.svid().clone(), bundle.clone())
 }
 
 fn is_about_the_key(reason: Reason) -> bool {
@@ -206,7 +222,8 @@ fn is_about_the_key(reason: Reason) -> bool {
     )
 }
 
-async fn blocking<T: Send + 'static>(
+/// Runs file work where it may wait.
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FolderError> + Send + 'static,
 ) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
@@ -221,10 +238,7 @@ async fn wait_until_due(due: OffsetDateTime, newest: &Newest) {
         let orphaned = {
             let snapshot = changes.borrow_and_update().clone();
             let chain = snapshot.svid().chain();
-            snapshot
-                .verifier()
-                .verify(chain, identity::Usage::Client, now)
-                .is_err()
+            snapshot.verifier().verify(chain, Usage::Client, now).is_err()
         };
         let left = Duration::try_from(due - now).unwrap_or(Duration::ZERO);
         if left.is_zero() || orphaned {
@@ -245,7 +259,7 @@ async fn follow(mut ca: Ca, newest: &Newest, status: &watch::Sender<Status>) {
         let error = follow_once(&mut ca, newest, status, &mut backoff).await.err();
         let pause = backoff.pause(error.as_ref().and_then(Error::retry_after), jitter());
         if let Some(error) = error {
-            tracing::debug!(%error, ?pause, "trust bundle not followed");
+            tracing::info!(%error, ?pause, "trust bundle not followed");
             status.send_modify(|s| s.bundle_error = Some(Arc::new(error)));
         }
         tokio::time::sleep(pause).await;
@@ -273,4 +287,27 @@ async fn follow_once(
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{FakeCa, WEB, root};
+
+    #[tokio::test]
+    async fn an_answer_that_a_newer_bundle_does_not_admit_is_refused_and_its_key_kept() {
+        let fake = FakeCa::start().await;
+        let newer = Arc::new(root().bundle().with_sequence(7));
+        let proof = Proof::token(fake.token());
+        let ca = fake.client().trusting(newer);
+        let mut keeper = Keeper::new(ca, proof, Wish::default(), KeyType::P256, None);
+        let key = keeper.pending_key().await.unwrap();
+        let answer = fake.root.snapshot(WEB, Duration::from_secs(60));
+        let refused = keeper.answered(Ok(answer.clone())).await;
+        assert!(matches!(refused, Err(Error::Svid(_))));
+        assert_eq!(keeper.pending_key().await.unwrap().digest(), key.digest());
+        keeper.ca = fake.client();
+        assert!(keeper.answered(Ok(answer)).await.is_ok());
+        assert_ne!(keeper.pending_key().await.unwrap().digest(), key.digest());
+    }
 }

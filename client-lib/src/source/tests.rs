@@ -204,6 +204,45 @@ async fn the_bundle_is_followed_and_a_certificate_it_orphans_is_renewed() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_peers_would_refuse_is_never_put_to_use() {
+    let fake = FakeCa::start().await;
+    fake.set(|state| state.life = Duration::from_secs(6));
+    let source = X509Source::builder(Proof::token(fake.token()))
+        .start()
+        .await
+        .unwrap();
+    let first = source.svid().leaf().serial();
+    fake.set(|state| state.spoil = true);
+    until(&source, "a certificate refused", |s| {
+        s.renewal_error
+            .as_ref()
+            .is_some_and(|e| matches!(**e, Error::Svid(_)))
+    })
+    .await;
+    assert_eq!(source.svid().leaf().serial(), first);
+    fake.set(|state| state.spoil = false);
+    until(&source, "a rotation", |s| {
+        s.rotations == 1 && s.renewal_error.is_none()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_delay_that_the_ca_asks_for_is_kept() {
+    let fake = FakeCa::start().await;
+    let busy = Refusal::new(Reason::TooManyInFlight, "busy").retry_after(Duration::from_secs(60));
+    fake.set(|state| state.refuse = Some(busy));
+    let builder = X509Source::builder(Proof::token(fake.token()));
+    let error = builder
+        .first_fetch_within(Duration::from_secs(1))
+        .start()
+        .await
+        .unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(60)));
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn a_restart_during_an_outage_starts_from_the_folder() {
     let fake = FakeCa::start().await;
     let place = tempfile::tempdir().unwrap();
@@ -220,6 +259,34 @@ async fn a_restart_during_an_outage_starts_from_the_folder() {
         .unwrap();
     assert_eq!(again.svid().leaf().serial(), first);
     assert_eq!(fake.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_folder_alone_is_enough_to_go_on_renewing() {
+    let fake = FakeCa::start().await;
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("web");
+    let builder = X509Source::builder(Proof::token(fake.token())).folder(&path);
+    let first = builder
+        .dns_name("web.example")
+        .life(Duration::from_secs(4))
+        .start()
+        .await
+        .unwrap();
+    drop(first);
+    let source = X509Source::resume(&path).unwrap().start().await.unwrap();
+    until(&source, "a rotation", |status| status.rotations >= 1).await;
+    let leaf = source.svid().leaf().clone();
+    assert_eq!(leaf.dns_names(), ["web.example"]);
+    let validity = leaf.validity();
+    assert!(validity.not_after() - validity.not_before() < time::Duration::seconds(10));
+    let stored = Folder::new(&path).unwrap().read().unwrap().unwrap();
+    assert_eq!(stored.chain, source.svid().chain());
+    let nothing = X509Source::resume(place.path().join("none"))
+        .unwrap()
+        .start()
+        .await;
+    assert!(matches!(nothing, Err(Error::NoServer)));
 }
 
 #[tokio::test]
