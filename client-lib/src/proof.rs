@@ -57,6 +57,12 @@ pub enum ProofError {
         /// Which folder.
         place: String,
     },
+    /// A certificate whose key is elsewhere.
+    #[error("{place} holds no key, expected svid_key.pem; renew with a request made where the key is")]
+    NoKey {
+        /// Which folder.
+        place: String,
+    },
     /// A key that cannot be read.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -149,7 +155,10 @@ impl Proof {
                 let stored = folder.read()?.ok_or_else(|| ProofError::Nothing {
                     place: folder.path().display().to_string(),
                 })?;
-                Some(certified(stored.chain, &stored.key.ok_or(ProofError::Mismatch)?)?)
+                let key = stored.key.ok_or_else(|| ProofError::NoKey {
+                    place: folder.path().display().to_string(),
+                })?;
+                Some(certified(stored.chain, &key)?)
             }
             Kind::Token(_) | Kind::Jwt(_) | Kind::JwtFile(_) => None,
         })

@@ -6,11 +6,12 @@ mod verify;
 use std::fmt;
 use std::sync::Arc;
 
+use identity::{Leaf, SpiffeId};
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, CommonState, ServerConfig, SignatureScheme};
 
 use crate::authorize::Authorize;
 use crate::identities::Identities;
@@ -38,6 +39,13 @@ pub(crate) fn server_config(identities: &Identities, peers: Authorize) -> Server
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config
+}
+
+/// Who is at the other end of a connection whose handshake is done; read from `TlsStream::get_ref().1` of tokio-rustls.
+/// `None` before the end of the handshake and for peers without an SVID.
+pub fn peer_id(connection: &CommonState) -> Option<SpiffeId> {
+    let leaf = connection.peer_certificates()?.first()?;
+    Leaf::parse(leaf).ok()?.svid_id().ok()
 }
 
 fn judge_of(identities: &Identities, rule: Authorize) -> Arc<verify::Judge<verify::Peers>> {

@@ -139,7 +139,7 @@ async fn open(
     });
     let transport = |e: tonic::transport::Error| Error::Tls {
         address: address(),
-        source: std::io::Error::other(e),
+        source: std::io::Error::other(in_full(&e)),
     };
     Endpoint::from_shared(format!("http://{}", server.address()))
         .map_err(transport)?
@@ -147,6 +147,13 @@ async fn open(
         .connect_with_connector(hand_over)
         .await
         .map_err(transport)
+}
+
+/// tonic says "transport error" and leaves the cause to its sources.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    let words: Vec<String> = causes.map(ToString::to_string).collect();
+    words.join(": ")
 }
 
 fn config(trust: Trust, own: Option<Arc<CertifiedKey>>) -> ClientConfig {

@@ -114,7 +114,7 @@ async fn an_outage_of_the_ca_costs_nothing_while_the_certificate_counts_and_rene
 #[tokio::test]
 async fn a_lapsed_holder_enrols_again_where_the_proof_can_be_used_again() {
     let fake = FakeCa::start().await;
-    fake.set(|state| state.life = Duration::from_secs(2));
+    fake.set(|state| state.life = Duration::from_secs(3));
     let road = Arc::new(Road::default());
     let builder = X509Source::builder(Proof::jwt("a.b.c").unwrap()).server(fake.server());
     let source = builder.dialled_by(road.clone()).start().await.unwrap();

@@ -56,8 +56,10 @@ async fn two_members_talk_over_tls_13() {
     let client = fixed(&root, WEB).client_config(Authorize::id(&id(DB)));
     let server = fixed(&root, DB).server_config(Authorize::id(&id(WEB)));
     let (client, server) = shake(Arc::new(client), Arc::new(server)).await;
-    assert!(server.is_ok());
-    let version = client.unwrap().get_ref().1.protocol_version();
+    let (client, server) = (client.unwrap(), server.unwrap());
+    assert_eq!(peer_id(client.get_ref().1), Some(id(DB)));
+    assert_eq!(peer_id(server.get_ref().1), Some(id(WEB)));
+    let version = client.get_ref().1.protocol_version();
     assert_eq!(version, Some(rustls::ProtocolVersion::TLSv1_3));
 }
 
