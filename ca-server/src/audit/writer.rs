@@ -13,6 +13,8 @@ use super::{BACKLOG, Decision, Line, Shared, ToJournal, lock};
 
 /// How often a minute that is over is looked for.
 const TICK: Duration = Duration::from_secs(1);
+/// How long it leaves the queue alone after a look: waking it for each line would cost the server more than the line does.
+const LINGER: Duration = Duration::from_millis(5);
 /// How soon a line that was not taken is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -45,31 +47,43 @@ impl Writer {
     pub(super) fn run(self, queue: &Receiver<Message>) {
         let shared = Arc::clone(&self.shared);
         loop {
-            let message = queue.recv_timeout(TICK);
+            let first = queue.recv_timeout(TICK);
             let over = lock(&shared.minute).over(shared.clock.now());
             self.counted(over);
-            match message {
-                Ok(Message::Line(line)) => self.write(&line),
-                Ok(Message::Counted(counts)) => self.counted(counts),
-                Ok(Message::Reopen) => self.reopen(),
-                Ok(Message::End(end)) => {
-                    let open = lock(&shared.minute).close();
-                    self.counted(open);
-                    // Whoever waited may have given up.
-                    let _ = end.send(());
-                    return;
+            match first {
+                Ok(message) => {
+                    for message in std::iter::once(message).chain(queue.try_iter()) {
+                        if !self.take(message) {
+                            return;
+                        }
+                    }
+                    thread::sleep(LINGER);
                 }
                 // Nothing waits, so all is written.
-                Err(RecvTimeoutError::Timeout) => {
-                    shared.condition.set_ready();
-                    continue;
-                }
+                Err(RecvTimeoutError::Timeout) => shared.condition.set_ready(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if shared.waiting.fetch_sub(1, Ordering::Relaxed) == BACKLOG {
-                shared.condition.set_ready();
+        }
+    }
+
+    /// Does what one message says; `false` after the last.
+    fn take(&self, message: Message) -> bool {
+        match message {
+            Message::Line(line) => self.write(&line),
+            Message::Counted(counts) => self.counted(counts),
+            Message::Reopen => self.reopen(),
+            Message::End(end) => {
+                let open = lock(&self.shared.minute).close();
+                self.counted(open);
+                // Whoever waited may have given up.
+                let _ = end.send(());
+                return false;
             }
         }
+        if self.shared.waiting.fetch_sub(1, Ordering::Relaxed) == BACKLOG {
+            self.shared.condition.set_ready();
+        }
+        true
     }
 
     fn reopen(&self) {

@@ -3,14 +3,13 @@
 
 mod watch;
 
+use identity::Reason;
 use proto::v1::outcome::Verb as MessageVerb;
 use proto::{Refusal, v1};
 use resources::{Document, Kind, Registration, Resource};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-
-use identity::Reason;
 
 use super::admin::{Admin, invalid, page_size};
 use crate::store::{Command, NewResource, Outcome, ResourceName, ResourceRow, State, Verb};
@@ -115,7 +114,7 @@ impl ResourcesService {
             let place = if name.is_empty() {
                 format!("resources[{index}]")
             } else {
-                name.clone()
+                name
             };
             Refusal::new(
                 Reason::ResourceInvalid,
