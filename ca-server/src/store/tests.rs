@@ -41,6 +41,7 @@ against_every_store! {
     keys::two_identities_race_for_one_key_and_one_wins,
     keys::a_key_is_free_again_when_its_certificates_are_revoked_or_have_ended,
     keys::a_revoked_newest_certificate_does_not_free_a_key_that_an_older_one_binds,
+    keys::a_key_is_never_freed_by_many_short_certificates_after_a_long_one,
     keys::a_key_revoked_for_compromise_is_barred_for_ever,
     admin::an_apply_is_all_or_nothing_and_says_what_it_did,
     admin::a_dry_run_changes_nothing,

@@ -11,9 +11,9 @@ use super::medium::Records;
 use super::rows::{self, AuthorityRow, InstanceRow, ResourceRow, RevocationRow, RowKey, RowKind, TokenRow};
 use super::state::State;
 
-/// Most records read to confirm what one fingerprint points to. Only certificates that were revoked, and ones that a fork made,
-/// are ever passed over.
-const MAX_CONFIRMED: usize = 64;
+/// Most records read to confirm what one fingerprint points to, so that nobody who keeps asking with one key can hold up the
+/// writer. It matters only where the newest certificate of a key or parent does not count and older ones might.
+const MAX_CONFIRMED: usize = 256;
 
 /// Entries that are decided and not yet recorded.
 #[derive(Debug, Default)]
@@ -31,6 +31,16 @@ pub(super) struct View<'a> {
     pub(super) state: &'a State,
     draft: &'a Draft,
     records: &'a dyn Records,
+}
+
+/// What a fingerprint led to.
+#[derive(Debug)]
+pub(super) enum Hit {
+    None,
+    /// The certificate and where it is recorded.
+    One(u64, Box<Issued>),
+    /// None among the newest; older ones were not looked at.
+    TooMany,
 }
 
 impl Draft {
@@ -177,25 +187,25 @@ impl<'a> View<'a> {
         field: u8,
         fingerprint: u64,
         accept: impl Fn(&Issued) -> bool,
-    ) -> Result<Option<(u64, Issued)>, Refusal> {
+    ) -> Result<Hit, Refusal> {
         let Some(newest) = self.newest(field, fingerprint) else {
-            return Ok(None);
+            return Ok(Hit::None);
         };
         if let Some(found) = self.issued_at(newest)?.filter(&accept) {
-            return Ok(Some((newest, found)));
+            return Ok(Hit::One(newest, Box::new(found)));
         }
-        let drafted = (self.draft.base + 1..newest).rev().take(self.draft.entries.len());
+        let drafted = (self.draft.base + 1..self.draft.next()).rev();
         let recorded = self.records.find(field, fingerprint)?;
-        for position in drafted
-            .chain(recorded)
-            .filter(|position| *position < newest)
-            .take(self.draft.entries.len() + MAX_CONFIRMED)
-        {
+        let is_bounded = recorded.len() <= MAX_CONFIRMED;
+        let older = drafted
+            .chain(recorded.into_iter().take(MAX_CONFIRMED))
+            .filter(|position| *position < newest);
+        for position in older {
             if let Some(found) = self.issued_at(position)?.filter(&accept) {
-                return Ok(Some((position, found)));
+                return Ok(Hit::One(position, Box::new(found)));
             }
         }
-        Ok(None)
+        Ok(if is_bounded { Hit::None } else { Hit::TooMany })
     }
 
     /// Whether the certificate still counts.
@@ -217,8 +227,8 @@ impl<'a> View<'a> {
         let field = super::entry::field::SERIAL;
         let fingerprint = super::entry::fingerprint(&[serial.as_bytes()]);
         let accept = |issued: &Issued| issued.serial == serial.as_bytes();
-        if let Some(found) = self.find(field, fingerprint, accept)? {
-            return Ok(Some(found));
+        if let Hit::One(position, found) = self.find(field, fingerprint, accept)? {
+            return Ok(Some((position, *found)));
         }
         // One that ended long ago is in the record only.
         for position in self.records.find(field, fingerprint)? {

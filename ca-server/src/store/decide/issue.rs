@@ -8,7 +8,7 @@ use super::Decision;
 use crate::store::command::{IssueCommand, IssueFacts, Outcome, RegistrationRef, Verdict};
 use crate::store::entry::{Entry, Issued, field, fingerprint};
 use crate::store::rows::{Redemption, Row, RowKind, TokenRow};
-use crate::store::view::View;
+use crate::store::view::{Hit, View};
 
 const REGISTRATION: &str = "Registration";
 
@@ -186,24 +186,24 @@ fn succession(view: &View<'_>, facts: &IssueFacts, parent: Serial) -> Result<Suc
         fingerprint(&[parent.as_bytes(), &facts.key_digest]),
         |issued| is_child(issued) && issued.key_digest == facts.key_digest && issued.wish == facts.wish,
     )?;
-    if let Some((position, _)) = same {
+    if let Hit::One(position, _) = same {
         return Ok(Succession::Same { position });
     }
     let other = view.find(field::PARENT, of_parent, |issued| {
         is_child(issued) && issued.key_digest != facts.key_digest
     })?;
     match other {
-        None => Ok(Succession::First),
-        Some((_, first)) if facts.refuse_forks => Err(Refusal::new(
+        Hit::None => Ok(Succession::First),
+        _ if !facts.refuse_forks => Ok(Succession::Fork),
+        // Where it cannot be told it counts as one.
+        _ => Err(Refusal::new(
             Reason::LineageFork,
             format!(
                 "certificate {parent} was renewed with another key already, and its registration refuses forks; \
                  if that was not you the key is stolen: revoke the lineage"
             ),
         )
-        .with("name", parent)
-        .with("found", hex::encode(&first.serial))),
-        Some(_) => Ok(Succession::Fork),
+        .with("name", parent)),
     }
 }
 
@@ -213,12 +213,14 @@ fn key_is_free(view: &View<'_>, facts: &IssueFacts) -> Result<(), Refusal> {
     let is_live = |issued: &Issued| issued.key_digest == facts.key_digest && view.is_live(issued, facts.now);
     // While one counts no other identity gets one, so that the newest which counts speaks for all.
     match view.find(field::KEY, of_key, is_live)? {
-        Some((_, bound)) if bound.spiffe_id != facts.spiffe_id => Err(Refusal::new(
+        Hit::None => Ok(()),
+        Hit::One(_, bound) if bound.spiffe_id == facts.spiffe_id => Ok(()),
+        // Where it cannot be told the key counts as bound.
+        _ => Err(Refusal::new(
             Reason::KeyBound,
             "the key belongs to another identity as long as a certificate of it counts; make a key for each identity",
         )
         .with("found", hex::encode(&facts.key_digest))),
-        _ => Ok(()),
     }
 }
 

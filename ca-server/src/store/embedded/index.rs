@@ -29,10 +29,10 @@ pub(super) struct Found {
     position: u64,
 }
 
-/// The thread that keeps the table.
+/// The thread that keeps the table. It ends when this is dropped, and is waited for, so that the folder is free afterwards.
 pub(super) struct Index {
-    messages: Sender<Message>,
-    thread: JoinHandle<()>,
+    messages: Option<Sender<Message>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 enum Message {
@@ -123,25 +123,33 @@ impl Index {
             .spawn(move || keeper.run(&messages))
             .map_err(io_error("start a thread for", dir))?;
         Ok(Self {
-            messages: sender,
-            thread,
+            messages: Some(sender),
+            thread: Some(thread),
         })
     }
 
     /// Takes in what became of rows.
     pub(super) fn note(&self, position: u64, changes: HashMap<RowKey, Option<RowKind>>) {
         // If the thread is gone the next start makes the index again.
-        drop(self.messages.send(Message::Note(position, changes)));
+        self.send(Message::Note(position, changes));
     }
 
     /// Puts the index away as that of this head.
     pub(super) fn close(self, head: Head) -> Result<(), StoreError> {
         let (sender, answer) = mpsc::sync_channel(1);
-        drop(self.messages.send(Message::Close(head, sender)));
-        let closed = answer.recv().unwrap_or(Err(StoreError::Closed));
-        drop(self.messages);
-        drop(self.thread.join());
-        closed
+        self.send(Message::Close(head, sender));
+        answer.recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    fn send(&self, message: Message) {
+        drop(self.messages.as_ref().map(|messages| messages.send(message)));
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.messages = None;
+        drop(self.thread.take().map(JoinHandle::join));
     }
 }
 

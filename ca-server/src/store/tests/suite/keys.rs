@@ -59,3 +59,14 @@ pub(in crate::store::tests) fn a_key_revoked_for_compromise_is_barred_for_ever(s
     assert_eq!(subject.store.read().revocations().count(), 0);
     assert_eq!(subject.refused(&ask("a", 1)), Reason::KeyCompromised);
 }
+
+pub(in crate::store::tests) fn a_key_is_never_freed_by_many_short_certificates_after_a_long_one(
+    subject: &Subject,
+) {
+    subject.issue(&ask("a", 1).life(24 * HOUR));
+    for _ in 0..300 {
+        subject.issue(&ask("a", 1).life(10));
+    }
+    subject.pass(11);
+    assert_eq!(subject.refused(&ask("b", 1)), Reason::KeyBound);
+}
