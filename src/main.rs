@@ -1,2 +1,24 @@
-//! The `signet` command.
-fn main() {}
+//! The `signet` command. Each module is one group of verbs: it parses arguments, calls a crate below, and prints.
+
+mod apply;
+mod authority;
+mod bundle;
+mod cert;
+mod cli;
+mod explain;
+mod failure;
+mod health;
+mod inspect;
+mod instance;
+mod journal;
+mod message;
+mod output;
+mod resource;
+mod server;
+mod token;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os().collect())
+}

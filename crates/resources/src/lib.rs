@@ -3,6 +3,7 @@
 
 mod document;
 mod error;
+mod explain;
 mod fields;
 mod kind;
 mod network;
@@ -13,6 +14,7 @@ mod tree;
 
 pub use document::{Document, MAX_DOCUMENT_BYTES, Resource, parse};
 pub use error::{Position, ResourceError, Warning};
+pub use explain::{Asked, Asker, Explanation, explain};
 pub use fields::MIN_LIFE;
 pub use kind::{Kind, UnknownKind};
 pub use network::{Network, NetworkError};

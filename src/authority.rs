@@ -1,0 +1,195 @@
+//! `authority`: on the data folder while no server runs; a running server is asked instead, and needs no restart.
+
+use std::path::{Path, PathBuf};
+
+use ca_server::authority::offline::{self, OfflineError};
+use ca_server::config::ServerName;
+use clap::Subcommand;
+use identity::{Reason, TrustDomain};
+use proto::v1;
+use proto::v1::authorities_client::AuthoritiesClient;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde_json::json;
+
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::instance::Instance;
+use crate::message;
+use crate::output::{self, Format, Table};
+
+/// Signing authorities under an off-line root
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a key for an authority, and the CSR that the root signs
+    #[command(
+        after_help = "Example:\n  signet authority prepare --data DIR --csr-out authority.csr         (on the server)\n  \
+        root-ca sign --root root --csr authority.csr --out authority.pem    (on the machine of the root)\n  \
+        signet authority activate --data DIR --chain authority.pem --root root.pem"
+    )]
+    Prepare {
+        /// File for the CSR, PEM
+        #[arg(long, value_name = "FILE")]
+        csr_out: PathBuf,
+        /// Trust domain, fixed for this folder the first time [default: example.org]
+        #[arg(long, value_name = "NAME")]
+        trust_domain: Option<TrustDomain>,
+        /// DNS name or IP address of the server, repeatable [default: localhost, 127.0.0.1, ::1, host name]
+        #[arg(long = "server-name", value_name = "NAME")]
+        server_names: Vec<ServerName>,
+    },
+    /// Put the chain to work that was signed for the CSR
+    #[command(
+        after_help = "Example:\n  signet authority activate --data DIR --chain authority.pem --root root.pem\n\n\
+        A running server takes it without restart. The authority before it stays trusted until its last leaf has ended."
+    )]
+    Activate {
+        /// Certificates, PEM: the authority's own first, then those between it and the root
+        #[arg(long, value_name = "FILE")]
+        chain: PathBuf,
+        /// Certificate of the root, PEM
+        #[arg(long, value_name = "FILE")]
+        root: PathBuf,
+    },
+    /// List the authorities on record
+    #[command(after_help = "Example:\n  signet authority list --data DIR -o wide")]
+    List,
+}
+
+pub(crate) async fn run(verb: Verb, global: &Global) -> Result<(), Failure> {
+    let instance = Instance::locate(global)?;
+    match verb {
+        Verb::Prepare {
+            csr_out,
+            trust_domain,
+            server_names,
+        } => {
+            let csr = offline::prepare(instance.dir(), trust_domain, &server_names)
+                .await
+                .map_err(failure)?;
+            let pem = identity::bundle::pem("CERTIFICATE REQUEST", &csr);
+            runtime::atomic::write(&csr_out, pem.as_bytes(), 0o644).map_err(Failure::internal)?;
+            prepared(&csr_out, &instance, global.output)
+        }
+        Verb::Activate { chain, root } => {
+            let (chain, root) = (certificates(&chain)?, one_certificate(&root)?);
+            let authority = activate(&instance, chain, root).await?;
+            output::remark(
+                "warning: whoever else can issue under this root can pose to peers as any identity of the trust domain",
+            );
+            let value = message::json("SigningAuthority", &authority);
+            let until = message::moment(authority.not_after.as_ref());
+            output::show(global.output, &value, || {
+                format!("authority {} is active until {until}", authority.key_id)
+            })
+        }
+        Verb::List => list(&instance, global.output).await,
+    }
+}
+
+fn prepared(csr_out: &Path, instance: &Instance, format: Format) -> Result<(), Failure> {
+    let (csr, dir) = (csr_out.display(), instance.dir().display());
+    output::show(format, &json!({ "csr": csr.to_string() }), || {
+        format!(
+            "CSR for an authority written to {csr}; its key stays under {dir}/keys\n\
+             Have it signed, then: signet authority activate --data {dir} --chain CHAIN --root ROOT"
+        )
+    })
+}
+
+async fn activate(
+    instance: &Instance,
+    chain: Vec<CertificateDer<'static>>,
+    root: CertificateDer<'static>,
+) -> Result<v1::SigningAuthority, Failure> {
+    if !instance.is_served().await {
+        return offline::activate(instance.dir(), &chain, &root)
+            .await
+            .map_err(failure);
+    }
+    let request = v1::ActivateAuthorityRequest {
+        chain: chain.iter().map(|der| der.to_vec()).collect(),
+        root: root.to_vec(),
+    };
+    let mut client = AuthoritiesClient::new(instance.connect().await?);
+    Ok(client.activate_authority(request).await?.into_inner())
+}
+
+async fn list(instance: &Instance, format: Format) -> Result<(), Failure> {
+    let authorities = if instance.is_served().await {
+        let mut client = AuthoritiesClient::new(instance.connect().await?);
+        client
+            .list_authorities(v1::ListAuthoritiesRequest {})
+            .await?
+            .into_inner()
+            .authorities
+    } else {
+        offline::list(instance.dir()).await.map_err(failure)?
+    };
+    let items = authorities
+        .iter()
+        .map(|authority| message::json("SigningAuthority", authority))
+        .collect();
+    output::show(format, &output::items(items), || {
+        table(&authorities, format == Format::Wide)
+    })
+}
+
+fn table(authorities: &[v1::SigningAuthority], wide: bool) -> String {
+    let more = ["NOT BEFORE", "REPLACED", "LAST LEAF ENDS"]
+        .into_iter()
+        .filter(|_| wide);
+    let mut table = Table::new(["KEY ID", "STATE", "NOT AFTER", "AGE"].into_iter().chain(more));
+    for authority in authorities {
+        let cells = [
+            authority.key_id.clone(),
+            authority.state().as_str_name().to_lowercase(),
+            message::moment(authority.not_after.as_ref()),
+            message::age(authority.activated_at.as_ref()),
+        ];
+        let more = [
+            &authority.not_before,
+            &authority.replaced_at,
+            &authority.last_leaf_ends,
+        ];
+        let more = more
+            .into_iter()
+            .filter(|_| wide)
+            .map(|at| message::moment(at.as_ref()));
+        table.row(cells.into_iter().chain(more));
+    }
+    table.text()
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let text = std::fs::read(path).map_err(|e| Failure::file("read", path, &e))?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|e| Failure::content(path, format!("{e}, expected PEM certificates")))?;
+    if chain.is_empty() {
+        return Err(Failure::content(
+            path,
+            "holds no certificate, expected PEM certificates",
+        ));
+    }
+    Ok(chain)
+}
+
+fn one_certificate(path: &Path) -> Result<CertificateDer<'static>, Failure> {
+    let mut found = certificates(path)?;
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        n => Err(Failure::content(
+            path,
+            format!("holds {n} certificates, expected the root alone"),
+        )),
+    }
+}
+
+fn failure(error: OfflineError) -> Failure {
+    match error {
+        OfflineError::Refused(refusal) => refusal.into(),
+        OfflineError::Folder(error) => Failure::new(Reason::Conflict, error),
+        OfflineError::Store(error) => Failure::new(Reason::StoreUnavailable, error),
+    }
+}

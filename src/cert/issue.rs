@@ -1,0 +1,280 @@
+//! `cert issue`: a first certificate for a proof, written as a certificate folder.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args};
+use client_lib::{Ca, CaServer, Folder, KeyType, Proof, Stored, Wish};
+use identity::{Fingerprint, JoinToken, Leaf, PeerVerifier, Reason, SpiffeId, TrustDomain, Usage};
+use issuance::VerifiedCsr;
+use serde_json::json;
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::instance::Instance;
+use crate::output::{self, Format};
+
+pub(super) const EXAMPLE: &str = "Example:\n  \
+    signet token create --spiffe-id spiffe://example.org/ns/default/sa/web --out web.token\n  \
+    signet cert issue --token-file web.token --out web\n\n\
+    web/ then holds svid.pem, svid_key.pem, bundle.pem and source.json. A token names the server by itself;\n\
+    with other proofs the server of --data is asked, or the one of --server, --fingerprint and --trust-domain.";
+/// Longest token that is read from standard input.
+const MAX_TOKEN_BYTES: u64 = 64 * 1024;
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("proof").args(["token_file", "token", "jwt_file", "certificate"]))]
+pub(crate) struct Arguments {
+    /// Folder for the certificate; a symbolic link, swapped at each renewal
+    #[arg(long, value_name = "D")]
+    out: PathBuf,
+    /// Proof: the join token in this file, - for standard input; without any proof SIGNET_TOKEN is read
+    #[arg(long, value_name = "FILE", help_heading = "Proof")]
+    token_file: Option<PathBuf>,
+    /// Proof: a join token; others on this machine can see it in `ps`
+    #[arg(long, value_name = "TOKEN", help_heading = "Proof")]
+    token: Option<String>,
+    /// Proof: the JWT in this file
+    #[arg(long, value_name = "FILE", help_heading = "Proof")]
+    jwt_file: Option<PathBuf>,
+    /// Proof: a certificate of this CA, or of a factory that it knows (PEM, leaf first); with --key
+    #[arg(long, value_name = "FILE", requires = "key", help_heading = "Proof")]
+    certificate: Option<PathBuf>,
+    /// Its private key (PKCS#8 PEM)
+    #[arg(long, value_name = "FILE", requires = "certificate", help_heading = "Proof")]
+    key: Option<PathBuf>,
+    /// Identity; needed only where several are granted
+    #[arg(long, value_name = "ID", help_heading = "Wishes")]
+    spiffe_id: Option<SpiffeId>,
+    /// DNS name, repeatable [default: all that the registration grants]
+    #[arg(
+        long = "dns",
+        value_name = "NAME",
+        conflicts_with = "csr",
+        help_heading = "Wishes"
+    )]
+    dns_names: Vec<String>,
+    /// How long it should count [default: the registration's]
+    #[arg(long, value_name = "DURATION", value_parser = identity::duration::parse, help_heading = "Wishes")]
+    life: Option<Duration>,
+    /// Sign this CSR (PEM or DER) instead of making a key; no key is written
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "key_type",
+        help_heading = "Wishes"
+    )]
+    csr: Option<PathBuf>,
+    /// Kind of key: p256, p384 or ed25519
+    #[arg(long, value_name = "KIND", default_value = "p256", help_heading = "Wishes")]
+    key_type: KeyType,
+    /// Address of the CA
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Server")]
+    server: Option<String>,
+    /// SHA-256 of the CA's root, where neither a token nor --data tells it
+    #[arg(long, value_name = "SHA256", requires_all = ["server", "trust_domain"], help_heading = "Server")]
+    fingerprint: Option<Fingerprint>,
+    /// Trust domain of the CA, with --fingerprint
+    #[arg(long, value_name = "NAME", requires = "fingerprint", help_heading = "Server")]
+    trust_domain: Option<TrustDomain>,
+}
+
+pub(super) async fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
+    let proof = arguments.proof()?;
+    let mut ca = Ca::new(arguments.ca(&proof, global)?);
+    let folder = Folder::new(&arguments.out)?;
+    let wish = Wish {
+        spiffe_id: arguments.spiffe_id.clone(),
+        dns_names: arguments.dns_names.clone(),
+        life: arguments.life,
+    };
+    let (request, key) = match &arguments.csr {
+        Some(path) => (read_csr(path)?, None),
+        None => {
+            let key = folder.pending_key(arguments.key_type)?;
+            (
+                key.request(wish.spiffe_id.as_ref(), &wish.dns_names)?.to_vec(),
+                Some(key),
+            )
+        }
+    };
+    let issued = ca
+        .issue(&proof, &request, &wish)
+        .await
+        .inspect_err(|error| forget(&folder, error.reason()))?;
+    let leaf = judge(&issued, &request)?;
+    folder.write(&Stored {
+        chain: issued.chain,
+        key,
+        bundle: issued.bundle,
+        server: ca.server().clone(),
+        life: arguments.life,
+    })?;
+    if issued.life_clipped {
+        output::remark(
+            "warning: the life was cut, because the signing authority ends before the life that was asked for",
+        );
+    }
+    report(&leaf, &arguments, global.output)
+}
+
+/// A key that will never be accepted is not tried again.
+fn forget(folder: &Folder, reason: Reason) {
+    let is_about_the_key = matches!(
+        reason,
+        Reason::KeyBound
+            | Reason::KeyCompromised
+            | Reason::KeyWeak
+            | Reason::KeyType
+            | Reason::KeyIsAuthority
+    );
+    if is_about_the_key && let Err(error) = folder.forget_pending() {
+        output::remark(&format!("warning: {error}"));
+    }
+}
+
+/// Judges what came as peers will, and that it is for the key that was asked for.
+fn judge(issued: &client_lib::Issued, request: &[u8]) -> Result<Leaf, Failure> {
+    let peer = PeerVerifier::new(&issued.bundle)
+        .verify(&issued.chain, Usage::Client, OffsetDateTime::now_utc())
+        .map_err(|e| Failure::new(e.reason(), format!("certificate from the CA is not used: {e}")))?;
+    let expected = VerifiedCsr::parse(request)
+        .map_err(|e| Failure::new(e.reason(), e))?
+        .key_digest();
+    if peer.leaf.key_digest() != expected {
+        let found = peer.leaf.key_digest();
+        let message =
+            format!("certificate from the CA is for the key {found}, expected {expected}; it is not used");
+        return Err(Failure::new(Reason::CertificateNotSvid, message));
+    }
+    Ok(peer.leaf)
+}
+
+fn read_csr(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    let text = std::fs::read(path).map_err(|e| Failure::file("read", path, &e))?;
+    VerifiedCsr::parse(&text).map_err(|e| {
+        let place = crate::failure::Place::of_file(path);
+        Failure::new(e.reason(), format!("{}: {e}", path.display())).at(place)
+    })?;
+    Ok(text)
+}
+
+fn report(leaf: &Leaf, arguments: &Arguments, format: Format) -> Result<(), Failure> {
+    let validity = leaf.validity();
+    let id = leaf.uris().first().cloned().unwrap_or_default();
+    let until = output::moment(validity.not_after());
+    let folder = arguments.out.display();
+    let value = json!({
+        "spiffeId": id,
+        "serial": leaf.serial().to_string(),
+        "dnsNames": leaf.dns_names(),
+        "notBefore": output::moment(validity.not_before()),
+        "notAfter": until,
+        "folder": folder.to_string(),
+    });
+    output::show(format, &value, || {
+        format!("{id} until {until}, serial {}, in {folder}", leaf.serial())
+    })
+}
+
+impl Arguments {
+    fn proof(&self) -> Result<Proof, Failure> {
+        if let Some(path) = &self.token_file {
+            return if path.as_os_str() == "-" {
+                token_of_stdin()
+            } else {
+                Ok(Proof::token_file(path)?)
+            };
+        }
+        if let Some(text) = &self.token {
+            output::remark(
+                "warning: --token shows the token to everybody who runs `ps`; --token-file and SIGNET_TOKEN do not",
+            );
+            return token_of(text);
+        }
+        if let Some(path) = &self.jwt_file {
+            return Ok(Proof::jwt_file(path));
+        }
+        if let (Some(chain), Some(key)) = (&self.certificate, &self.key) {
+            return Ok(Proof::certificate_files(chain, key));
+        }
+        match std::env::var("SIGNET_TOKEN") {
+            Ok(text) => token_of(&Zeroizing::new(text)),
+            Err(_) => Err(Failure::usage(
+                "no proof is given, expected one of --token-file, --jwt-file, --certificate with --key, or SIGNET_TOKEN",
+            )),
+        }
+    }
+
+    /// The CA that was named, else that of the token, else that of the data folder.
+    fn ca(&self, proof: &Proof, global: &Global) -> Result<CaServer, Failure> {
+        let (known, fingerprint, trust_domain) = match (&self.fingerprint, &self.trust_domain, proof.server())
+        {
+            (Some(fingerprint), Some(trust_domain), _) => (None, *fingerprint, trust_domain.clone()),
+            (_, _, Some(server)) => (
+                Some(server.address().to_owned()),
+                server.fingerprint(),
+                server.trust_domain().clone(),
+            ),
+            _ => of_instance(global)?,
+        };
+        let address = self
+            .server
+            .clone()
+            .or(known)
+            .expect("--fingerprint requires --server");
+        CaServer::new(address, fingerprint, trust_domain).map_err(Failure::usage)
+    }
+}
+
+fn of_instance(global: &Global) -> Result<(Option<String>, Fingerprint, TrustDomain), Failure> {
+    let ready = Instance::locate(global)?
+        .ready()
+        .map_err(|e| e.hint("this proof does not name the CA: give --data of a server on this machine, or --server, --fingerprint and --trust-domain"))?;
+    let wrong = |e: &dyn std::fmt::Display| Failure::internal(format!("ready.json: {e}"));
+    let fingerprint = ready
+        .fingerprint
+        .ok_or_else(|| Failure::new(Reason::NotReady, "the server has no signing authority yet"))?;
+    Ok((
+        Some(reachable(&ready.grpc)),
+        fingerprint.parse().map_err(|e| wrong(&e))?,
+        TrustDomain::new(&ready.trust_domain).map_err(|e| wrong(&e))?,
+    ))
+}
+
+/// What listens on all addresses is reached by the name that every server has.
+fn reachable(address: &str) -> String {
+    match address.parse::<std::net::SocketAddr>() {
+        Ok(address) if address.ip().is_unspecified() => format!("localhost:{}", address.port()),
+        _ => address.to_owned(),
+    }
+}
+
+fn token_of(text: &str) -> Result<Proof, Failure> {
+    let token = JoinToken::parse(text).map_err(|e| Failure::new(Reason::TokenInvalid, e))?;
+    Ok(Proof::token(token))
+}
+
+fn token_of_stdin() -> Result<Proof, Failure> {
+    let mut text = Zeroizing::new(String::new());
+    std::io::stdin()
+        .take(MAX_TOKEN_BYTES)
+        .read_to_string(&mut text)
+        .map_err(|e| Failure::internal(format!("cannot read standard input: {e}")))?;
+    token_of(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_all_addresses_is_reached_by_localhost() {
+        assert_eq!(reachable("[::]:15012"), "localhost:15012");
+        assert_eq!(reachable("0.0.0.0:1"), "localhost:1");
+        assert_eq!(reachable("127.0.0.1:15012"), "127.0.0.1:15012");
+    }
+}

@@ -1,0 +1,241 @@
+//! The one place that prints: results to standard output, remarks and errors to standard error, in the format that was asked for.
+
+use std::io::{self, Write};
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::failure::Failure;
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Table,
+    Wide,
+    Json,
+    Yaml,
+}
+
+impl Format {
+    pub(crate) fn is_for_people(self) -> bool {
+        matches!(self, Format::Table | Format::Wide)
+    }
+}
+
+/// Prints a line, or several, of a result.
+pub(crate) fn say(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|e| Failure::internal(format!("cannot write to standard output: {e}")))
+}
+
+/// Says something beside the result.
+pub(crate) fn remark(text: &str) {
+    // Nobody listens if this fails, and the result is not concerned.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Tells why the command failed.
+pub(crate) fn complain(failure: &Failure, format: Format) {
+    match format {
+        Format::Json => remark(&failure.json().to_string()),
+        _ => remark(&failure.text()),
+    }
+}
+
+/// Prints a value for programs, or what `text` makes of it for people.
+pub(crate) fn show(format: Format, value: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    match format {
+        Format::Table | Format::Wide => say(text().trim_end_matches('\n')),
+        Format::Json => say(&format!("{value:#}")),
+        Format::Yaml => say(yaml(value).trim_end_matches('\n')),
+    }
+}
+
+pub(crate) fn yaml(value: &Value) -> String {
+    serde_saphyr::to_string(value).expect("maps, lists and words can be written as YAML")
+}
+
+/// A list for programs.
+pub(crate) fn items(items: Vec<Value>) -> Value {
+    json!({ "items": items })
+}
+
+/// A table as kubectl prints it: columns three spaces apart, no lines.
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(header: impl IntoIterator<Item = &'static str>) -> Self {
+        Self {
+            rows: vec![header.into_iter().map(str::to_owned).collect()],
+        }
+    }
+
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let shown = |cell: String| {
+            if cell.is_empty() {
+                "<none>".to_owned()
+            } else {
+                cell
+            }
+        };
+        self.rows.push(cells.into_iter().map(shown).collect());
+    }
+
+    pub(crate) fn text(&self) -> String {
+        columns(&self.rows, 3)
+    }
+}
+
+/// Rows with their columns aligned, `gap` spaces apart; trailing spaces are dropped.
+pub(crate) fn columns(rows: &[Vec<String>], gap: usize) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..count)
+        .map(|column| width(column).unwrap_or(0) + gap)
+        .collect();
+    let line = |row: &Vec<String>| {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<String>().trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Facts of one thing: for people `label  value` below a headline, for programs one object.
+pub(crate) struct Facts {
+    headline: String,
+    facts: Vec<(&'static str, &'static str, Value)>,
+}
+
+impl Facts {
+    pub(crate) fn new(headline: impl Into<String>) -> Self {
+        Self {
+            headline: headline.into(),
+            facts: Vec::new(),
+        }
+    }
+
+    /// Adds a fact; `label` is for people, `key` for programs.
+    pub(crate) fn fact(mut self, label: &'static str, key: &'static str, value: impl Into<Value>) -> Self {
+        self.facts.push((label, key, value.into()));
+        self
+    }
+
+    pub(crate) fn value(&self) -> Value {
+        let facts = self.facts.iter();
+        Value::Object(
+            facts
+                .map(|(_, key, value)| ((*key).to_owned(), value.clone()))
+                .collect(),
+        )
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let row = |(label, _, value): &(&str, &str, Value)| vec![format!("  {label}"), plain(value)];
+        let rows: Vec<Vec<String>> = self.facts.iter().map(row).collect();
+        format!("{}\n{}", self.headline, columns(&rows, 2))
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.is_empty() => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Array(values) if values.is_empty() => "none".to_owned(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+/// RFC 3339, UTC.
+pub(crate) fn moment(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339)
+        .expect("years have four digits and the offset is UTC")
+}
+
+/// How long ago, as kubectl prints ages: the more, the coarser.
+pub(crate) fn age(since: OffsetDateTime, now: OffsetDateTime) -> String {
+    let seconds = (now - since).whole_seconds().max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let with = |whole: i64, unit: char, part: i64, small: char| match part {
+        0 => format!("{whole}{unit}"),
+        part => format!("{whole}{unit}{part}{small}"),
+    };
+    match () {
+        () if seconds < 120 => format!("{seconds}s"),
+        () if minutes < 10 => with(minutes, 'm', seconds % 60, 's'),
+        () if minutes < 180 => format!("{minutes}m"),
+        () if hours < 8 => with(hours, 'h', minutes % 60, 'm'),
+        () if hours < 48 => format!("{hours}h"),
+        () if days < 8 => with(days, 'd', hours % 24, 'h'),
+        () if days < 2 * 365 => format!("{days}d"),
+        () if days < 8 * 365 => with(days / 365, 'y', days % 365, 'd'),
+        () => format!("{}y", days / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::Duration;
+    use time::macros::datetime;
+
+    #[test]
+    fn ages_are_those_of_kubectl() {
+        let now = datetime!(2026-01-01 0:00 UTC);
+        for (seconds, expected) in [
+            (-5, "0s"),
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (121, "2m1s"),
+            (600, "10m"),
+            (10_799, "179m"),
+            (10_800, "3h"),
+            (10_860, "3h1m"),
+            (28_800, "8h"),
+            (172_799, "47h"),
+            (172_800, "2d"),
+            (180_000, "2d2h"),
+            (8 * 86_400, "8d"),
+            (800 * 86_400, "2y70d"),
+            (3000 * 86_400, "8y"),
+        ] {
+            assert_eq!(age(now - Duration::seconds(seconds), now), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_table_aligns_its_columns_and_shows_what_is_empty() {
+        let mut table = Table::new(["NAME", "AGE"]);
+        table.row(["details".to_owned(), "5m".to_owned()]);
+        table.row(["a".to_owned(), String::new()]);
+        assert_eq!(table.text(), "NAME      AGE\ndetails   5m\na         <none>");
+    }
+
+    #[test]
+    fn facts_are_one_object_for_programs_and_lines_for_people() {
+        let facts =
+            Facts::new("a thing")
+                .fact("is good", "isGood", true)
+                .fact("names", "names", vec!["a", "b"]);
+        assert_eq!(facts.value(), json!({ "isGood": true, "names": ["a", "b"] }));
+        assert_eq!(facts.text(), "a thing\n  is good  yes\n  names    a, b");
+    }
+}

@@ -1,0 +1,275 @@
+//! `get`, `describe`, `delete`: resources as kubectl shows them, in kubectl's words.
+
+use clap::Args;
+use proto::v1;
+use proto::v1::resources_client::ResourcesClient;
+use resources::{Document, Kind, Registration, Resource};
+use serde_json::{Value, json};
+use tonic::transport::Channel;
+
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::instance::Instance;
+use crate::message;
+use crate::output::{self, Format, Table};
+
+mod describe;
+
+pub(crate) const GET_EXAMPLE: &str =
+    "Examples:\n  signet get registrations -A\n  signet get reg web -n shop -o yaml";
+pub(crate) const DESCRIBE_EXAMPLE: &str = "Example:\n  signet describe registration web -n shop";
+pub(crate) const DELETE_EXAMPLE: &str = "Example:\n  signet delete registration web -n shop";
+const DEFAULT_NAMESPACE: &str = "default";
+
+#[derive(Debug, Args)]
+pub(crate) struct Selection {
+    /// Kind of resource: registrations (registration, reg)
+    #[arg(value_parser = Kind::from_word)]
+    kind: Kind,
+    /// Name of one resource; without it all are meant
+    name: Option<String>,
+    /// Namespace
+    #[arg(short, long, default_value = DEFAULT_NAMESPACE)]
+    namespace: String,
+    /// All namespaces
+    #[arg(short = 'A', long, conflicts_with = "name")]
+    all_namespaces: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Deletion {
+    /// Kind of resource: registrations (registration, reg)
+    #[arg(value_parser = Kind::from_word)]
+    kind: Kind,
+    /// Names of resources
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+    /// Namespace
+    #[arg(short, long, default_value = DEFAULT_NAMESPACE)]
+    namespace: String,
+}
+
+pub(crate) async fn get(selection: &Selection, global: &Global) -> Result<(), Failure> {
+    let found = select(selection, global).await?;
+    if global.output.is_for_people() {
+        if found.is_empty() {
+            output::remark(&nothing(selection));
+            return Ok(());
+        }
+        return output::say(&table(selection, &found, global.output == Format::Wide));
+    }
+    let mut documents = found.iter().map(document).collect::<Result<Vec<_>, _>>()?;
+    let value = if selection.name.is_some() {
+        documents.swap_remove(0)
+    } else {
+        json!({ "apiVersion": "v1", "kind": "List", "items": documents })
+    };
+    output::show(global.output, &value, String::new)
+}
+
+pub(crate) async fn describe(selection: &Selection, global: &Global) -> Result<(), Failure> {
+    let found = select(selection, global).await?;
+    if found.is_empty() {
+        output::remark(&nothing(selection));
+        return Ok(());
+    }
+    let documents = found.iter().map(document).collect::<Result<Vec<_>, _>>()?;
+    let text = || {
+        documents
+            .iter()
+            .map(describe::text)
+            .collect::<Vec<_>>()
+            .join("\n\n\n")
+    };
+    output::show(global.output, &output::items(documents.clone()), text)
+}
+
+pub(crate) async fn delete(deletion: &Deletion, global: &Global) -> Result<(), Failure> {
+    let name = |name: &String| v1::GetResourceRequest {
+        kind: deletion.kind.word().to_owned(),
+        namespace: deletion.namespace.clone(),
+        name: name.clone(),
+    };
+    let request = v1::DeleteResourcesRequest {
+        which: deletion.names.iter().map(name).collect(),
+    };
+    let answer = connect(global)
+        .await?
+        .delete_resources(request)
+        .await?
+        .into_inner();
+    let value = message::json("DeleteResourcesResponse", &answer);
+    output::show(global.output, &value, || {
+        let kind = deletion.kind.word().to_lowercase();
+        let lines = deletion
+            .names
+            .iter()
+            .map(|name| format!("{kind} \"{name}\" deleted"));
+        lines.collect::<Vec<_>>().join("\n")
+    })
+}
+
+/// The resources of one kind, on any number of pages.
+pub(crate) async fn list(
+    client: &mut ResourcesClient<Channel>,
+    kind: Kind,
+    namespace: Option<&str>,
+) -> Result<Vec<v1::Resource>, Failure> {
+    let mut request = v1::ListResourcesRequest {
+        kind: kind.word().to_owned(),
+        namespace: namespace.unwrap_or_default().to_owned(),
+        all_namespaces: namespace.is_none(),
+        ..v1::ListResourcesRequest::default()
+    };
+    let mut found = Vec::new();
+    loop {
+        let page = client.list_resources(request.clone()).await?.into_inner();
+        found.extend(page.resources);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(found);
+        }
+    }
+}
+
+/// The usable value of a registration that the server holds.
+pub(crate) fn registration(resource: &v1::Resource) -> Result<Registration, Failure> {
+    let document = Document::from_json(&resource.document_json).map_err(|e| Failure::new(e.reason(), e))?;
+    match document.resource {
+        Resource::Registration(registration) => Ok(registration),
+    }
+}
+
+async fn connect(global: &Global) -> Result<ResourcesClient<Channel>, Failure> {
+    Ok(ResourcesClient::new(Instance::locate(global)?.connect().await?))
+}
+
+async fn select(selection: &Selection, global: &Global) -> Result<Vec<v1::Resource>, Failure> {
+    let mut client = connect(global).await?;
+    let Some(name) = &selection.name else {
+        let namespace = (!selection.all_namespaces).then_some(selection.namespace.as_str());
+        return list(&mut client, selection.kind, namespace).await;
+    };
+    let request = v1::GetResourceRequest {
+        kind: selection.kind.word().to_owned(),
+        namespace: selection.namespace.clone(),
+        name: name.clone(),
+    };
+    Ok(vec![client.get_resource(request).await?.into_inner()])
+}
+
+/// kubectl's words for an empty list.
+fn nothing(selection: &Selection) -> String {
+    if selection.all_namespaces {
+        "No resources found".to_owned()
+    } else {
+        format!("No resources found in {} namespace.", selection.namespace)
+    }
+}
+
+/// The document as it was applied, with the time of its creation.
+fn document(resource: &v1::Resource) -> Result<Value, Failure> {
+    let mut document: Value = serde_json::from_slice(&resource.document_json)
+        .map_err(|e| Failure::internal(format!("document of {} cannot be read: {e}", resource.name)))?;
+    let created = message::moment(resource.created_at.as_ref());
+    if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut)
+        && !created.is_empty()
+    {
+        metadata.entry("creationTimestamp").or_insert(created.into());
+    }
+    Ok(document)
+}
+
+fn table(selection: &Selection, found: &[v1::Resource], wide: bool) -> String {
+    let namespace = ["NAMESPACE"].into_iter().filter(|_| selection.all_namespaces);
+    let more = ["ROLE", "CALLERS"].into_iter().filter(|_| wide);
+    let mut table = Table::new(namespace.chain(["NAME", "SPIFFE ID", "AGE"]).chain(more));
+    for resource in found {
+        let namespace = [resource.namespace.clone()]
+            .into_iter()
+            .filter(|_| selection.all_namespaces);
+        // A document of a newer server may have what this program does not know; its name is shown all the same.
+        let registration = registration(resource).ok();
+        let document: Value = serde_json::from_slice(&resource.document_json).unwrap_or_default();
+        let id = document["spec"]["spiffeId"].as_str().map(str::to_owned);
+        let role = registration.as_ref().map(|r| r.role().word().to_owned());
+        let callers = registration.as_ref().map(|r| {
+            r.callers()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(",")
+        });
+        let cells = [
+            resource.name.clone(),
+            id.unwrap_or_default(),
+            message::age(resource.created_at.as_ref()),
+        ];
+        let more = [role, callers]
+            .into_iter()
+            .filter(|_| wide)
+            .map(Option::unwrap_or_default);
+        table.row(namespace.chain(cells).chain(more));
+    }
+    table.text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selection(all_namespaces: bool) -> Selection {
+        Selection {
+            kind: Kind::Registration,
+            name: None,
+            namespace: "shop".into(),
+            all_namespaces,
+        }
+    }
+
+    fn web() -> v1::Resource {
+        let json = json!({
+            "apiVersion": "signet.dev/v1", "kind": "Registration", "metadata": { "name": "web", "namespace": "shop" },
+            "spec": { "spiffeId": "spiffe://td/web", "callers": ["token"] },
+        });
+        v1::Resource {
+            namespace: "shop".into(),
+            name: "web".into(),
+            document_json: json.to_string().into_bytes(),
+            created_at: Some(prost_types::Timestamp {
+                seconds: 1_767_225_600,
+                nanos: 0,
+            }),
+            ..v1::Resource::default()
+        }
+    }
+
+    #[test]
+    fn an_empty_list_is_told_in_the_words_of_kubectl() {
+        assert_eq!(
+            nothing(&selection(false)),
+            "No resources found in shop namespace."
+        );
+        assert_eq!(nothing(&selection(true)), "No resources found");
+    }
+
+    #[test]
+    fn columns_are_those_of_kubectl_with_the_namespace_only_for_all() {
+        let found = [web()];
+        assert!(
+            table(&selection(false), &found, false)
+                .starts_with("NAME   SPIFFE ID         AGE\nweb    spiffe://td/web")
+        );
+        let wide = table(&selection(true), &found, true);
+        assert!(wide.starts_with("NAMESPACE   NAME"), "{wide}");
+        assert!(wide.ends_with("workload   token"), "{wide}");
+    }
+
+    #[test]
+    fn a_document_is_shown_with_its_creation_time() {
+        assert_eq!(
+            document(&web()).unwrap()["metadata"]["creationTimestamp"],
+            "2026-01-01T00:00:00Z"
+        );
+    }
+}
