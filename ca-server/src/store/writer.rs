@@ -233,11 +233,13 @@ impl<M: Medium> Writer<M> {
             payload: snapshot.encode_to_vec(),
             ..Record::default()
         };
-        if self.append(&[record]).is_ok() {
-            let position = self.shared.records.head().position;
-            self.snapshot = position;
-            self.shared.state.write().expect(SOUND).pass(position);
+        if let Err(why) = self.medium.append(&[record]) {
+            tracing::warn!("no snapshot can be recorded, the next start reads more: {why}");
+            return;
         }
+        let position = self.shared.records.head().position;
+        self.snapshot = position;
+        self.shared.state.write().expect(SOUND).pass(position);
     }
 
     fn close(mut self, answer: &SyncSender<Result<(), StoreError>>) {
