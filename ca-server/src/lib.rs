@@ -1,1 +1,14 @@
-//! ca-server.
+//! The authority: proves who calls, decides by registrations which identity they may have, signs, and records before it answers.
+//! Front ends decode and encode; `authority.issue` is the only door to an end-entity certificate.
+
+pub mod audit;
+pub mod authority;
+pub mod caller;
+pub mod config;
+pub mod grpc;
+pub mod http;
+pub mod metrics;
+pub mod registration;
+pub mod server;
+pub mod store;
+pub mod tls;

@@ -1,0 +1,153 @@
+//! CRLs: one full list for each authority, from the first start, renewed at half of its span and at once when a certificate is
+//! revoked (RFC 5280 section 5). Its number is in the record before the list is published, so that it never falls.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use identity::{Clock, Fingerprint, Serial};
+use issuance::{RevocationReason, Revoked, SigningAuthority};
+use proto::Refusal;
+use time::OffsetDateTime;
+
+use super::answer;
+use super::signers::Signers;
+use crate::http::Published;
+use crate::store::{Command, Store};
+
+/// From one update to the next.
+pub const SPAN: Duration = Duration::from_secs(24 * 3600);
+/// When a list is made anew though nothing changed.
+const RENEWAL: Duration = Duration::from_secs(12 * 3600);
+/// When to try again after a list could not be made.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The lists in force, and the certificates that go with them.
+pub struct Crls {
+    store: Arc<dyn Store>,
+    signers: Arc<Signers>,
+    clock: Arc<dyn Clock>,
+    published: Mutex<HashMap<Vec<u8>, List>>,
+}
+
+#[derive(Clone)]
+struct List {
+    der: Bytes,
+    made_at: OffsetDateTime,
+    revoked: Vec<Serial>,
+}
+
+impl Crls {
+    /// No list yet.
+    pub fn new(store: Arc<dyn Store>, signers: Arc<Signers>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store,
+            signers,
+            clock,
+            published: Mutex::default(),
+        }
+    }
+
+    /// Brings every authority's list up to date, now and after each change, for ever.
+    pub async fn keep(&self) {
+        let mut changed = self.store.changed();
+        loop {
+            changed.mark_unchanged();
+            let pause = match self.update().await {
+                Ok(()) => RENEWAL / 12,
+                Err(refusal) => {
+                    tracing::warn!("a CRL could not be made, trying again: {refusal}");
+                    RETRY
+                }
+            };
+            tokio::select! {
+                alive = changed.changed() => if alive.is_err() { return },
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Makes what is missing, due, or no longer says what the store says.
+    pub async fn update(&self) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        for signer in self.signers.current().all() {
+            let revoked = self.revoked(signer.key_id());
+            let serials: Vec<Serial> = revoked.iter().map(|entry| entry.serial).collect();
+            let known = self.list(signer.key_id());
+            let is_due = known.is_none_or(|list| list.revoked != serials || now >= list.made_at + RENEWAL);
+            if is_due && signer.validity().contains(now) {
+                self.publish(signer, &revoked, serials, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish(
+        &self,
+        signer: &SigningAuthority,
+        revoked: &[Revoked],
+        serials: Vec<Serial>,
+        now: OffsetDateTime,
+    ) -> Result<(), Refusal> {
+        let authority = signer.key_id().to_vec();
+        let number = self.store.read().crl_number(&authority) + 1;
+        let der = signer
+            .crl(number, now, now + SPAN, revoked)
+            .map_err(|e| Refusal::new(e.reason(), e.to_string()))?;
+        let command = Command::PutCrl {
+            authority: authority.clone(),
+            number,
+        };
+        answer(self.store.submit(command)).await?;
+        let list = List {
+            der: der.into(),
+            made_at: now,
+            revoked: serials,
+        };
+        self.lists().insert(authority, list);
+        Ok(())
+    }
+
+    fn revoked(&self, authority: &[u8]) -> Vec<Revoked> {
+        self.store
+            .read()
+            .revocations()
+            .filter(|row| row.authority == authority)
+            .filter_map(|row| {
+                Some(Revoked {
+                    serial: Serial::from_bytes(&row.serial).ok()?,
+                    at: OffsetDateTime::from_unix_timestamp(row.at).ok()?,
+                    reason: row.reason.parse().unwrap_or(RevocationReason::Unspecified),
+                })
+            })
+            .collect()
+    }
+
+    fn list(&self, authority: &[u8]) -> Option<List> {
+        self.lists().get(authority).cloned()
+    }
+
+    fn lists(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u8>, List>> {
+        self.published
+            .lock()
+            .expect("nothing panics while it holds this lock")
+    }
+}
+
+impl Published for Crls {
+    fn crl(&self, authority: &[u8]) -> Option<Bytes> {
+        self.list(authority).map(|list| list.der)
+    }
+
+    fn authority(&self, authority: &[u8]) -> Option<Bytes> {
+        let set = self.signers.current();
+        let own = set.by_key_id(authority)?.chain().first()?;
+        Some(Bytes::copy_from_slice(own))
+    }
+
+    fn root(&self, fingerprint: &Fingerprint) -> Option<Bytes> {
+        let bundle = self.signers.bundle();
+        bundle.root(fingerprint).map(|root| Bytes::copy_from_slice(root))
+    }
+}

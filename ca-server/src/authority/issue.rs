@@ -1,0 +1,376 @@
+//! `authority.issue`: from proof and CSR to a certificate, the only door to an end-entity certificate for callers. The numbers in
+//! the comments are those of docs/ISSUANCE.md.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use identity::{Reason, SpiffeId, TrustBundle, Validity};
+use issuance::{Draft, ProfileName, VerifiedCsr};
+use proto::Refusal;
+use rustls_pki_types::CertificateDer;
+use time::OffsetDateTime;
+
+use super::{Authority, wish};
+use crate::audit::{Audit, Decision, Line};
+use crate::caller::{Attested, Evidence};
+use crate::registration::{Grant, Wish};
+use crate::store::{self, Command, IssueCommand, IssueFacts, Outcome, Verdict};
+
+/// How often a request is authorized anew because the registration changed between the decision and the record.
+const ATTEMPTS: usize = 3;
+
+/// What a front end decoded.
+#[derive(Clone, Debug)]
+pub struct IssueRequest<'a> {
+    /// PKCS#10, DER or PEM, unverified.
+    pub csr: &'a [u8],
+    /// The identity wished for, where the request names one.
+    pub spiffe_id: Option<SpiffeId>,
+    /// The life wished for, where the request names one.
+    pub life: Option<Duration>,
+    /// See [`Wish::clip_life`].
+    pub clip_life: bool,
+}
+
+/// A certificate that may leave: its entry is on disk.
+#[derive(Clone, Debug)]
+pub struct Issuance {
+    /// Leaf first, without the root.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The roots to judge peers by.
+    pub bundle: Arc<TrustBundle>,
+    /// From when until when the leaf counts.
+    pub validity: Validity,
+    /// The authority ends before the life wished for.
+    pub life_clipped: bool,
+}
+
+/// A refusal, and who was refused where that is known.
+struct Refused {
+    refusal: Refusal,
+    caller: Option<(String, &'static str)>,
+}
+
+/// A recorded certificate, and how it came about.
+struct Recorded {
+    issued: store::Issued,
+    position: u64,
+    replayed: bool,
+    fork: bool,
+}
+
+impl Authority {
+    /// Issues one certificate, or says why not. Each refusal is counted here, once.
+    pub async fn issue(
+        &self,
+        evidence: Evidence<'_>,
+        request: &IssueRequest<'_>,
+    ) -> Result<Issuance, Refusal> {
+        let began = Instant::now();
+        let peer = evidence.connection.peer();
+        match self.cycle(evidence, request, began).await {
+            Ok(issuance) => Ok(issuance),
+            Err(Refused {
+                refusal,
+                caller: None,
+            }) => Err(self.refuse_early(peer, refusal)),
+            Err(Refused {
+                refusal,
+                caller: Some((caller, method)),
+            }) => {
+                self.metrics.refused(refusal.reason());
+                self.audit.refused(&refusal, &caller, |line| {
+                    line.method = Some(method);
+                    line.identity = request.spiffe_id.as_ref().map(ToString::to_string);
+                });
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn cycle(
+        &self,
+        evidence: Evidence<'_>,
+        request: &IssueRequest<'_>,
+        began: Instant,
+    ) -> Result<Issuance, Refused> {
+        // 1. Limit: bytes and requests in flight were counted at the door; nothing is parsed of a CSR that is too large.
+        if request.csr.len() > issuance::MAX_BYTES {
+            return Err(Refused::early(too_large(request.csr.len())));
+        }
+        // 2. Authenticate.
+        let now = self.clock.now();
+        let attestation = self.callers.attest(evidence, now).map_err(Refused::early)?;
+        if attestation.bearer_ignored {
+            self.metrics.bearer_ignored();
+        }
+        let attested = attestation.attested;
+        // 3. Verify the CSR.
+        let csr = VerifiedCsr::parse(request.csr)
+            .map_err(|e| Refused::early(Refusal::new(e.reason(), format!("CSR: {e}"))))?;
+        let wish = Wish {
+            spiffe_id: request.spiffe_id.as_ref(),
+            csr: &csr,
+            life: request.life,
+            clip_life: request.clip_life,
+        };
+        let recorded = self
+            .authorize_and_record(&attested, &wish, now)
+            .await
+            .map_err(|refusal| Refused::of(&attested, refusal))?;
+        // 8. Audit.
+        self.note(&recorded, &attested, began.elapsed());
+        // 9. Answer.
+        self.answer(recorded.issued)
+            .map_err(|refusal| Refused::of(&attested, refusal))
+    }
+
+    /// Steps 4 to 7; once more where the registration changed in between.
+    async fn authorize_and_record(
+        &self,
+        attested: &Attested,
+        wish: &Wish<'_>,
+        now: OffsetDateTime,
+    ) -> Result<Recorded, Refusal> {
+        // A token has one request under way at a time: a thousand racers cost one signature.
+        let _claim = match attested {
+            Attested::Token(token) => Some(self.claims.lock(&token.id).await),
+            _ => None,
+        };
+        for _ in 1..ATTEMPTS {
+            match self.attempt(attested, wish, now).await {
+                Err(refusal) if refusal.reason() == Reason::Conflict => {}
+                decided => return decided,
+            }
+        }
+        self.attempt(attested, wish, now).await
+    }
+
+    async fn attempt(
+        &self,
+        attested: &Attested,
+        wish: &Wish<'_>,
+        now: OffsetDateTime,
+    ) -> Result<Recorded, Refusal> {
+        if !self.audit.healthy() {
+            return Err(Audit::refusal());
+        }
+        // 4. Authorize.
+        let grant = self.registrations.authorize(attested, wish, now)?;
+        let facts = facts(attested, wish, &grant, now);
+        if let Verdict::Replay { position } = self.store.judge(&facts)? {
+            return self.recorded_at(position);
+        }
+        let signers = self.signers.current();
+        if signers.is_authority_key(wish.csr.key_digest()) {
+            return Err(Refusal::new(
+                Reason::KeyIsAuthority,
+                "the key belongs to an authority, expected a key of the caller's own",
+            ));
+        }
+        // 5. Draft.
+        let draft = Draft {
+            profile: grant.profile,
+            spiffe_id: grant.spiffe_id.clone(),
+            dns_names: grant.dns_names.clone(),
+            ip_addresses: Vec::new(),
+            subject_serial_number: serial_number(wish.csr, grant.profile.name()),
+            key: wish.csr.public_key().clone(),
+            life: grant.life,
+            now,
+        }
+        .check()
+        .map_err(|e| Refusal::new(e.reason(), e.to_string()))?;
+        // 6. Sign.
+        let signer = signers.active()?;
+        let signed = signer
+            .sign(draft)
+            .map_err(|e| Refusal::new(e.reason(), e.to_string()))?;
+        // 7. Record: judged once more by the writer, and durable before anything leaves.
+        let issued = entry(&signed, signer.key_id(), attested, &facts, grant);
+        self.record(facts, issued).await
+    }
+
+    async fn record(&self, facts: IssueFacts, issued: store::Issued) -> Result<Recorded, Refusal> {
+        let command = Command::Issue(Box::new(IssueCommand {
+            facts,
+            issued: issued.clone(),
+        }));
+        match super::answer(self.store.submit(command)).await? {
+            Outcome::Recorded { position, fork } => Ok(Recorded {
+                issued,
+                position,
+                replayed: false,
+                fork,
+            }),
+            Outcome::Replay { position } => self.recorded_at(position),
+            other => Err(Refusal::new(
+                Reason::Internal,
+                format!("the record answered {other:?} to a certificate"),
+            )),
+        }
+    }
+
+    fn recorded_at(&self, position: u64) -> Result<Recorded, Refusal> {
+        let issued = self
+            .store
+            .entry(position)?
+            .and_then(|entry| entry.issued)
+            .ok_or_else(|| {
+                Refusal::new(
+                    Reason::Internal,
+                    format!("the record has no certificate at position {position}"),
+                )
+            })?;
+        Ok(Recorded {
+            issued,
+            position,
+            replayed: true,
+            fork: false,
+        })
+    }
+
+    fn note(&self, recorded: &Recorded, attested: &Attested, took: Duration) {
+        let Recorded {
+            issued,
+            position,
+            replayed,
+            fork,
+        } = recorded;
+        let serial = identity::Serial::from_bytes(&issued.serial).ok();
+        let line = |decision| Line {
+            identity: Some(issued.spiffe_id.clone()),
+            serial,
+            method: Some(attested.method()),
+            registration: Some(issued.registration.clone()),
+            position: Some(*position),
+            head: Some(self.store.head().hash),
+            ..Line::new(self.clock.now(), decision, issued.caller.clone())
+        };
+        if *replayed {
+            self.metrics.replayed();
+            self.audit.write(line(Decision::Replayed));
+            return;
+        }
+        let profile = ProfileName::from_word(&issued.profile).unwrap_or(ProfileName::Workload);
+        self.metrics.issued(profile, attested.method(), took);
+        self.audit.write(line(Decision::Issued));
+        if let (true, Attested::Own(parent)) = (*fork, attested) {
+            self.metrics.forked();
+            self.audit.forked(parent.serial(), || Line {
+                parent: Some(parent.serial()),
+                message: Some("a second key was renewed from one certificate".to_owned()),
+                ..line(Decision::Forked)
+            });
+        }
+    }
+
+    fn answer(&self, issued: store::Issued) -> Result<Issuance, Refusal> {
+        let broken = |why: String| Refusal::new(Reason::Internal, why);
+        let signers = self.signers.current();
+        let above = signers.chain_of(&issued.authority).ok_or_else(|| {
+            broken(format!(
+                "authority {} of a recorded certificate is not at work",
+                identity::hex::encode(&issued.authority)
+            ))
+        })?;
+        let end = OffsetDateTime::from_unix_timestamp(issued.not_after).map_err(|e| broken(e.to_string()))?;
+        let begin =
+            OffsetDateTime::from_unix_timestamp(issued.not_before).map_err(|e| broken(e.to_string()))?;
+        let validity = Validity::new(begin, end).map_err(|e| broken(e.to_string()))?;
+        let mut chain = Vec::with_capacity(1 + above.len());
+        chain.push(CertificateDer::from(issued.der));
+        chain.extend_from_slice(above);
+        Ok(Issuance {
+            chain,
+            bundle: self.signers.bundle(),
+            validity,
+            life_clipped: issued.life_clipped,
+        })
+    }
+}
+
+impl Refused {
+    /// Before anybody is allowed to fill the record.
+    fn early(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            caller: None,
+        }
+    }
+
+    fn of(attested: &Attested, refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            caller: Some((attested.to_string(), attested.method())),
+        }
+    }
+}
+
+fn facts(attested: &Attested, wish: &Wish<'_>, grant: &Grant, now: OffsetDateTime) -> IssueFacts {
+    IssueFacts {
+        spiffe_id: grant.spiffe_id.to_string(),
+        key_digest: *wish.csr.key_digest().as_bytes(),
+        wish: wish::digest(&grant.spiffe_id, wish.csr.dns_names(), wish.life),
+        parent: match attested {
+            Attested::Own(own) => Some(own.serial()),
+            _ => None,
+        },
+        token: match attested {
+            Attested::Token(token) => Some(token.id.clone()),
+            _ => None,
+        },
+        registration: Some(grant.registered.reference.clone()),
+        refuse_forks: grant.registered.registration.forks() == resources::Forks::Refuse,
+        now: now.unix_timestamp(),
+    }
+}
+
+fn entry(
+    signed: &issuance::Issued,
+    authority: &[u8],
+    attested: &Attested,
+    facts: &IssueFacts,
+    grant: Grant,
+) -> store::Issued {
+    let reference = &grant.registered.reference;
+    store::Issued {
+        der: signed.der.to_vec(),
+        serial: signed.serial.as_bytes().to_vec(),
+        spiffe_id: facts.spiffe_id.clone(),
+        key_digest: facts.key_digest.to_vec(),
+        not_before: signed.validity.not_before().unix_timestamp(),
+        not_after: signed.validity.not_after().unix_timestamp(),
+        method: attested.method().to_owned(),
+        caller: attested.to_string(),
+        registration: format!("{}/{}", reference.namespace, reference.name),
+        registration_created: reference.created_revision,
+        parent: facts
+            .parent
+            .map(|parent| parent.as_bytes().to_vec())
+            .unwrap_or_default(),
+        authority: authority.to_vec(),
+        token: facts.token.clone().unwrap_or_default(),
+        wish: facts.wish.to_vec(),
+        origin: Some(grant.origin),
+        profile: grant.profile.name().word().to_owned(),
+        life_clipped: signed.life_clipped,
+    }
+}
+
+/// Only devices carry one into their certificate.
+fn serial_number(csr: &VerifiedCsr, profile: ProfileName) -> Option<String> {
+    (profile == ProfileName::Device)
+        .then(|| csr.subject_serial_number().map(str::to_owned))
+        .flatten()
+}
+
+fn too_large(found: usize) -> Refusal {
+    let limit = issuance::MAX_BYTES;
+    Refusal::new(
+        Reason::TooLarge,
+        format!("CSR of {found} bytes, expected at most {limit}"),
+    )
+    .with("found", found)
+    .with("limit", limit)
+}

@@ -1,0 +1,168 @@
+//! The life of signing authorities: made and signed here where the root key is at hand (`signet up`), else prepared here, signed
+//! elsewhere and activated. When to act is a pure function of validities and time; acting is the loop around it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity::{Reason, Validity};
+use issuance::{
+    AuthorityCsr, AuthorityKeyType, PreparedAuthority, Profile, ProfileName, RootAuthority, SigningAuthority,
+};
+use proto::Refusal;
+use rustls_pki_types::CertificateDer;
+use time::OffsetDateTime;
+
+use super::answer;
+use super::signers::Signers;
+use crate::store::{AuthorityRow, Command, Store};
+
+/// How a problem with authorities is put to callers.
+fn refuse(reason: Reason, why: impl std::fmt::Display) -> Refusal {
+    Refusal::new(reason, why.to_string())
+}
+
+/// The root of this instance: the kept one, or a new one of ten years.
+pub fn own_root(signers: &Signers, now: OffsetDateTime) -> Result<RootAuthority, Refusal> {
+    let keys = signers.keys();
+    if let Some(root) = keys.load_root().map_err(|e| refuse(Reason::Internal, e))? {
+        return Ok(root);
+    }
+    let life = Profile::default_of(ProfileName::Root).default_life();
+    let root = RootAuthority::create(signers.trust_domain().clone(), life, AuthorityKeyType::P256, now)
+        .map_err(|e| refuse(e.reason(), e))?;
+    keys.save_root(&root).map_err(|e| refuse(Reason::Internal, e))?;
+    Ok(root)
+}
+
+/// Makes an authority under `root` and puts it to work in place of the present one.
+pub async fn renew_under(
+    root: &RootAuthority,
+    profile: &Profile,
+    signers: &Signers,
+    store: &dyn Store,
+    now: OffsetDateTime,
+) -> Result<(), Refusal> {
+    let prepared = PreparedAuthority::generate(signers.trust_domain().clone(), AuthorityKeyType::P256)
+        .map_err(|e| refuse(e.reason(), e))?;
+    let csr = prepared.csr().map_err(|e| refuse(e.reason(), e))?;
+    let csr = AuthorityCsr::parse(&csr).map_err(|e| refuse(e.reason(), e))?;
+    let signed = root
+        .sign_intermediate(&csr, profile.default_life(), now)
+        .map_err(|e| refuse(e.reason(), e))?;
+    signers
+        .keys()
+        .save(&prepared)
+        .map_err(|e| refuse(Reason::Internal, e))?;
+    let authority = prepared
+        .activate(&[signed.der], root.certificate(), now)
+        .map_err(|e| refuse(e.reason(), e))?;
+    put_to_work(&authority, signers, store, "server", now).await
+}
+
+/// Activates a chain that was signed elsewhere for a key prepared here. Says which of key, chain, profile and trust domain is wrong.
+pub async fn activate(
+    chain: &[CertificateDer<'_>],
+    root: &CertificateDer<'_>,
+    signers: &Signers,
+    store: &dyn Store,
+    by: &str,
+    now: OffsetDateTime,
+) -> Result<Arc<SigningAuthority>, Refusal> {
+    let invalid = |why: String| Refusal::new(Reason::ResourceInvalid, why);
+    let own = chain
+        .iter()
+        .find(|certificate| *certificate != root)
+        .ok_or_else(|| invalid("chain: there is no certificate in it beside the root".to_owned()))?;
+    let own = identity::Leaf::parse(own).map_err(|e| invalid(format!("chain: {e}")))?;
+    let prepared = signers
+        .keys()
+        .load(signers.trust_domain(), own.key_digest())
+        .map_err(|e| refuse(Reason::Internal, e))?
+        .ok_or_else(|| {
+            invalid(format!(
+                "key: the chain is for the key {}, which was not prepared here; sign the CSR that `signet authority prepare` wrote",
+                own.key_digest()
+            ))
+            .with("found", own.key_digest())
+        })?;
+    let authority = prepared
+        .activate(chain, root, now)
+        .map_err(|e| refuse(e.reason(), e))?;
+    put_to_work(&authority, signers, store, by, now).await?;
+    Ok(Arc::new(authority))
+}
+
+async fn put_to_work(
+    authority: &SigningAuthority,
+    signers: &Signers,
+    store: &dyn Store,
+    by: &str,
+    now: OffsetDateTime,
+) -> Result<(), Refusal> {
+    let row = AuthorityRow {
+        key_id: authority.key_id().to_vec(),
+        chain: authority.chain().iter().map(|cert| cert.to_vec()).collect(),
+        root: authority.root().to_vec(),
+        ..AuthorityRow::default()
+    };
+    answer(store.submit(Command::PutAuthority {
+        row,
+        by: by.to_owned(),
+    }))
+    .await?;
+    signers
+        .follow(store, now)
+        .map_err(|e| refuse(Reason::Internal, e))
+}
+
+/// How an authority's life stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In the first half of its life.
+    Fresh,
+    /// Past the middle: renew it, or warn.
+    Due,
+    /// Less than one default leaf life is left: what is issued now would end too soon.
+    Ending,
+    /// It signs nothing any more.
+    Ended,
+}
+
+/// The standing at `now` of an authority whose leaves live for `leaf_life` by default. One that never had that much left is not
+/// ending before it is due.
+pub fn standing(validity: Validity, leaf_life: Duration, now: OffsetDateTime) -> Standing {
+    if now > validity.not_after() {
+        Standing::Ended
+    } else if now < validity.middle() {
+        Standing::Fresh
+    } else if validity.not_after() - now < leaf_life {
+        Standing::Ending
+    } else {
+        Standing::Due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn an_authority_is_due_at_half_of_its_life_and_ending_when_a_leaf_would_be_cut() {
+        let begin = datetime!(2026-01-01 0:00 UTC);
+        let validity = Validity::new(begin, begin + Duration::from_secs(100)).unwrap();
+        let at = |seconds| {
+            standing(
+                validity,
+                Duration::from_secs(20),
+                begin + Duration::from_secs(seconds),
+            )
+        };
+        assert_eq!(at(49), Standing::Fresh);
+        assert_eq!(at(50), Standing::Due);
+        assert_eq!(at(80), Standing::Due);
+        assert_eq!(at(81), Standing::Ending);
+        assert_eq!(at(100), Standing::Ending);
+        assert_eq!(at(101), Standing::Ended);
+    }
+}

@@ -1,0 +1,125 @@
+//! The authority: issues certificates to callers ([`Authority::issue`]) and to the server itself, keeps signing authorities, bundle
+//! and CRLs up to date with the store.
+
+mod claims;
+pub mod crl;
+mod issue;
+pub mod keys;
+pub mod lifecycle;
+pub mod offline;
+mod server_certificate;
+pub mod signers;
+mod wish;
+
+use std::sync::Arc;
+
+use identity::{Clock, Reason, TrustBundle, TrustDomain};
+use proto::Refusal;
+use tokio::sync::watch;
+
+pub use issue::{Issuance, IssueRequest};
+pub use server_certificate::ServerNames;
+
+use crate::audit::{Audit, Decision, Line};
+use crate::caller::{Callers, Peer};
+use crate::metrics::Metrics;
+use crate::registration::Registrations;
+use crate::store::{Answer, Store};
+use claims::Claims;
+use signers::Signers;
+
+/// What the authority is made of.
+pub struct Parts {
+    /// Whose members it certifies.
+    pub trust_domain: TrustDomain,
+    /// State and record.
+    pub store: Arc<dyn Store>,
+    /// Attests callers.
+    pub callers: Arc<Callers>,
+    /// Decides what callers may have.
+    pub registrations: Arc<Registrations>,
+    /// Signs.
+    pub signers: Arc<Signers>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Writes a line of each decision.
+    pub audit: Arc<Audit>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The one that issues.
+pub struct Authority {
+    trust_domain: TrustDomain,
+    store: Arc<dyn Store>,
+    callers: Arc<Callers>,
+    registrations: Arc<Registrations>,
+    signers: Arc<Signers>,
+    metrics: Arc<Metrics>,
+    audit: Arc<Audit>,
+    clock: Arc<dyn Clock>,
+    claims: Claims,
+}
+
+impl Authority {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            trust_domain,
+            store,
+            callers,
+            registrations,
+            signers,
+            metrics,
+            audit,
+            clock,
+        } = parts;
+        Self {
+            trust_domain,
+            store,
+            callers,
+            registrations,
+            signers,
+            metrics,
+            audit,
+            clock,
+            claims: Claims::default(),
+        }
+    }
+
+    /// Whose members it certifies.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// The trust bundle now, and each after it.
+    pub fn bundles(&self) -> watch::Receiver<Arc<TrustBundle>> {
+        self.signers.bundles()
+    }
+
+    /// Counts the refusal of a request whose caller is not known yet, and passes it on.
+    pub fn refuse_early(&self, peer: Peer, refusal: Refusal) -> Refusal {
+        self.metrics.refused(refusal.reason());
+        self.audit.refused_early(&refusal, "unproven", &peer.to_string());
+        refusal
+    }
+
+    /// Writes an audit line of what an administrator, or the server itself, changed.
+    pub fn note_change(&self, by: &str, message: String) {
+        self.audit.write(Line {
+            message: Some(message),
+            head: Some(self.store.head().hash),
+            ..Line::new(self.clock.now(), Decision::Changed, by)
+        });
+    }
+}
+
+/// Waits for the store's answer; a store that is gone is unavailable.
+pub(crate) async fn answer<T>(answer: Answer<T>) -> Result<T, Refusal> {
+    answer.await.unwrap_or_else(|_| {
+        Err(Refusal::new(
+            Reason::StoreUnavailable,
+            "the record is closed; the server is stopping",
+        ))
+    })
+}

@@ -1,0 +1,151 @@
+//! What an operator does with signing authorities on the data folder while no server runs: prepare a key, activate the chain that was
+//! signed for it, list. A running server holds the folder's lock; activation goes to it instead (`signet.v1.Authorities`).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use identity::{Clock, Reason, SystemClock, TrustDomain};
+use issuance::{AuthorityKeyType, PreparedAuthority};
+use proto::{Refusal, v1};
+use runtime::instance::{InstanceError, InstanceFolder};
+use rustls_pki_types::CertificateDer;
+
+use super::keys::KeyFolder;
+use super::signers::Signers;
+use super::{answer, lifecycle};
+use crate::config::{ServerName, default_server_names};
+use crate::grpc::authorities::message;
+use crate::store::{Command, EmbeddedStore, InstanceRow, Store};
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum OfflineError {
+    /// The folder is in use, or cannot be written.
+    #[error(transparent)]
+    Folder(#[from] InstanceError),
+    /// The store does not open or close.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The request is refused.
+    #[error("{}", .0.message())]
+    Refused(#[from] Refusal),
+}
+
+struct Instance {
+    // Held for its lock.
+    _folder: InstanceFolder,
+    trust_domain: TrustDomain,
+    store: Arc<EmbeddedStore>,
+    keys: KeyFolder,
+    clock: SystemClock,
+}
+
+/// Makes a key under `keys/` and returns the CSR for it, in DER. The first time, it fixes the instance's trust domain and server
+/// names.
+pub async fn prepare(
+    data_dir: &Path,
+    trust_domain: Option<TrustDomain>,
+    server_names: &[ServerName],
+) -> Result<Vec<u8>, OfflineError> {
+    let instance = Instance::open(data_dir, trust_domain, server_names).await?;
+    let internal = |e: &dyn std::fmt::Display| Refusal::new(Reason::Internal, e.to_string());
+    let prepared = PreparedAuthority::generate(instance.trust_domain.clone(), AuthorityKeyType::P256)
+        .map_err(|e| internal(&e))?;
+    instance.keys.save(&prepared).map_err(|e| internal(&e))?;
+    let csr = prepared.csr().map_err(|e| internal(&e))?;
+    instance.close()?;
+    Ok(csr)
+}
+
+/// Activates a chain for a key that was prepared here.
+pub async fn activate(
+    data_dir: &Path,
+    chain: &[CertificateDer<'_>],
+    root: &CertificateDer<'_>,
+) -> Result<v1::SigningAuthority, OfflineError> {
+    let instance = Instance::open(data_dir, None, &[]).await?;
+    let signers = Signers::new(instance.trust_domain.clone(), instance.keys.clone(), None);
+    let now = instance.clock.now();
+    let activated =
+        lifecycle::activate(chain, root, &signers, instance.store.as_ref(), "operator", now).await;
+    let row = match activated {
+        Ok(signer) => instance.store.read().authority(signer.key_id()).map(message),
+        Err(refusal) => {
+            instance.close()?;
+            return Err(refusal.into());
+        }
+    };
+    instance.close()?;
+    row.ok_or_else(|| Refusal::new(Reason::Internal, "the authority was not recorded").into())
+}
+
+/// The recorded authorities.
+pub async fn list(data_dir: &Path) -> Result<Vec<v1::SigningAuthority>, OfflineError> {
+    let instance = Instance::open(data_dir, None, &[]).await?;
+    let authorities = instance.store.read().authorities().map(message).collect();
+    instance.close()?;
+    Ok(authorities)
+}
+
+impl Instance {
+    async fn open(
+        data_dir: &Path,
+        trust_domain: Option<TrustDomain>,
+        server_names: &[ServerName],
+    ) -> Result<Self, OfflineError> {
+        let folder = InstanceFolder::claim(data_dir)?;
+        let keys = KeyFolder::new(folder.subfolder("keys", 0o700)?);
+        let clock = SystemClock;
+        let store = Arc::new(EmbeddedStore::open(folder.path(), Arc::new(SystemClock), |_| {})?);
+        let trust_domain = settle(store.as_ref(), trust_domain, server_names).await?;
+        Ok(Self {
+            _folder: folder,
+            trust_domain,
+            store,
+            keys,
+            clock,
+        })
+    }
+
+    fn close(&self) -> Result<(), OfflineError> {
+        Ok(self.store.close()?)
+    }
+}
+
+/// The trust domain used where none was given at the first start.
+pub const DEFAULT_TRUST_DOMAIN: &str = "example.org";
+
+/// Fixes trust domain and server names at the first start. Later another trust domain is refused, naming both, and other names take
+/// the place of the old ones.
+pub async fn settle(
+    store: &dyn Store,
+    trust_domain: Option<TrustDomain>,
+    server_names: &[ServerName],
+) -> Result<TrustDomain, Refusal> {
+    let known = store.read().instance().cloned();
+    let invalid = |e: identity::SpiffeIdError| Refusal::new(Reason::Internal, e.to_string());
+    let trust_domain = match (trust_domain, &known) {
+        (Some(given), _) => given,
+        (None, Some(row)) => TrustDomain::new(&row.trust_domain).map_err(invalid)?,
+        (None, None) => {
+            tracing::warn!(
+                "no trust domain was given, so it is {DEFAULT_TRUST_DOMAIN} for the life of this data folder; --trust-domain sets another at the first start"
+            );
+            TrustDomain::new(DEFAULT_TRUST_DOMAIN).map_err(invalid)?
+        }
+    };
+    let printed = |names: &[ServerName]| names.iter().map(|name| name.as_str().to_owned()).collect();
+    let server_names: Vec<String> = match &known {
+        _ if !server_names.is_empty() => printed(server_names),
+        Some(row) if !row.server_names.is_empty() => row.server_names.clone(),
+        _ => printed(&default_server_names()),
+    };
+    let row = InstanceRow {
+        trust_domain: trust_domain.to_string(),
+        server_names,
+    };
+    if known.as_ref() != Some(&row) {
+        answer(store.submit(Command::Instance(row))).await?;
+    }
+    Ok(trust_domain)
+}

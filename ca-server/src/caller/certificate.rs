@@ -1,0 +1,247 @@
+//! Client certificates, judged at each call. *Own* means: byte for byte the certificate that the record holds under its serial.
+//! Whatever else chains to our root is a stranger's, whatever it says: a sibling authority under a company's root must not mint
+//! administrators. A foreign authority's certificate counts only through a provider that the configuration names.
+
+use std::sync::Arc;
+
+use identity::leaf::Leaf;
+use identity::verify::{ChainVerifier, PeerVerifier, Usage, VerifyError};
+use identity::{Reason, Serial, SpiffeId, TrustBundle, TrustDomain};
+use proto::Refusal;
+use rustls_pki_types::CertificateDer;
+use time::OffsetDateTime;
+
+use super::connection::Connection;
+use crate::store::entry::{Issued, field, fingerprint};
+use crate::store::{AuthorityRow, Store};
+
+/// A certificate that this authority issued, with what the record says of it.
+#[derive(Debug)]
+pub struct OwnCertificate {
+    /// The identity that it certifies.
+    pub id: SpiffeId,
+    /// The facts of the certificate.
+    pub leaf: Leaf,
+    /// Its entry in the record.
+    pub issued: Issued,
+}
+
+/// A certificate of a configured foreign authority.
+#[derive(Clone, Debug)]
+pub struct ForeignCertificate {
+    /// The provider's name in the configuration.
+    pub provider: String,
+    /// What the provider's `idFrom` names.
+    pub id: String,
+}
+
+/// Where a foreign certificate says who its holder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdFrom {
+    /// Subject attribute serialNumber (2.5.4.5).
+    SerialNumber,
+    /// Subject attribute commonName.
+    CommonName,
+    /// The one URI SAN.
+    Uri,
+    /// Other name hardwareModuleName (RFC 4108 section 5), its serial number in hex.
+    HardwareModuleName,
+}
+
+/// A foreign authority whose certificates are proof of an identity.
+#[derive(Clone, Debug)]
+pub struct CertificateProvider {
+    /// Its name in registrations.
+    pub name: String,
+    /// Its roots.
+    pub roots: ChainVerifier,
+    /// Where its certificates name their holder.
+    pub id_from: IdFrom,
+}
+
+/// A client certificate that counts.
+#[derive(Clone, Debug)]
+pub enum Verified {
+    /// One of ours.
+    Own(Arc<OwnCertificate>),
+    /// A configured foreign authority's.
+    Foreign(ForeignCertificate),
+}
+
+/// Judges client certificates against the record and the configured foreign authorities.
+pub struct CertificateJudge {
+    trust_domain: TrustDomain,
+    store: Arc<dyn Store>,
+    providers: Vec<CertificateProvider>,
+}
+
+impl CertificateJudge {
+    /// A judge for members of `trust_domain` and holders of the providers' certificates.
+    pub fn new(
+        trust_domain: TrustDomain,
+        store: Arc<dyn Store>,
+        providers: Vec<CertificateProvider>,
+    ) -> Self {
+        Self {
+            trust_domain,
+            store,
+            providers,
+        }
+    }
+
+    /// The verdict on the connection's certificate at this moment; `None` if it presented none.
+    pub fn judge(&self, connection: &Connection, now: OffsetDateTime) -> Result<Option<Verified>, Refusal> {
+        let Some(presented) = connection.chain().first() else {
+            return Ok(None);
+        };
+        let own = match connection.own() {
+            Some(own) => Some(own),
+            None => self.recognise(presented)?.map(Arc::new),
+        };
+        match own {
+            Some(own) => {
+                self.still_counts(&own, now)?;
+                connection.remember(&own);
+                Ok(Some(Verified::Own(own)))
+            }
+            None => self.foreign(connection.chain(), now).map(Some),
+        }
+    }
+
+    /// Finds the presented certificate in the record. Read once for each connection.
+    fn recognise(&self, presented: &CertificateDer<'_>) -> Result<Option<OwnCertificate>, Refusal> {
+        let leaf = Leaf::parse(presented)
+            .map_err(|e| Refusal::new(Reason::CertificateNotSvid, format!("client certificate: {e}")))?;
+        let serial = leaf.serial();
+        for position in self
+            .store
+            .find(field::SERIAL, fingerprint(&[serial.as_bytes()]))?
+        {
+            let issued = self.store.entry(position)?.and_then(|entry| entry.issued);
+            if let Some(issued) = issued.filter(|issued| issued.der == **presented) {
+                let id = leaf.svid_id().map_err(|e| {
+                    Refusal::new(Reason::CertificateNotSvid, format!("client certificate: {e}"))
+                })?;
+                return Ok(Some(OwnCertificate { id, leaf, issued }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Time, revocation, and the authority that signed it: each may have changed since the last call.
+    fn still_counts(&self, own: &OwnCertificate, now: OffsetDateTime) -> Result<(), Refusal> {
+        let serial = own.leaf.serial();
+        let authority = {
+            let state = self.store.read();
+            if let Some(revocation) = state.revocation(serial) {
+                return Err(Refusal::new(
+                    Reason::CertificateRevoked,
+                    format!(
+                        "client certificate {serial} was revoked ({}); enrol again",
+                        revocation.reason
+                    ),
+                )
+                .with("name", serial));
+            }
+            state.authority(&own.issued.authority).cloned()
+        };
+        let Some(authority) = authority else {
+            return Err(Refusal::new(
+                Reason::CertificateUntrusted,
+                format!(
+                    "the authority that signed client certificate {serial} is no longer trusted; enrol again"
+                ),
+            ));
+        };
+        if own.leaf.validity().contains(now) {
+            return Ok(());
+        }
+        self.validate(own, &authority, now)
+    }
+
+    /// The whole path at this moment, for the error that names what has ended or not begun.
+    fn validate(
+        &self,
+        own: &OwnCertificate,
+        authority: &AuthorityRow,
+        now: OffsetDateTime,
+    ) -> Result<(), Refusal> {
+        let root = CertificateDer::from(authority.root.clone());
+        let bundle = TrustBundle::new(self.trust_domain.clone(), vec![root])
+            .map_err(|e| Refusal::new(Reason::Internal, format!("the recorded root cannot be read: {e}")))?;
+        let chain: Vec<CertificateDer<'_>> = std::iter::once(own.issued.der.as_slice())
+            .chain(authority.chain.iter().map(Vec::as_slice))
+            .map(CertificateDer::from)
+            .collect();
+        PeerVerifier::new(&bundle)
+            .verify(&chain, Usage::Client, now)
+            .map(|_| ())
+            .map_err(|e| refuse(&e))
+    }
+
+    fn foreign(&self, chain: &[CertificateDer<'_>], now: OffsetDateTime) -> Result<Verified, Refusal> {
+        let mut nearest: Option<VerifyError> = None;
+        for provider in &self.providers {
+            match provider.roots.verify(chain, Usage::Client, now) {
+                Ok(leaf) => {
+                    return provider.identify(&leaf).map(|id| {
+                        Verified::Foreign(ForeignCertificate {
+                            provider: provider.name.clone(),
+                            id,
+                        })
+                    });
+                }
+                // An authority that knows the certificate but not the hour says more than one that does not know it.
+                Err(e) if e.reason() != Reason::CertificateUntrusted || nearest.is_none() => {
+                    nearest = Some(e)
+                }
+                Err(_) => {}
+            }
+        }
+        match nearest {
+            Some(e) if e.reason() != Reason::CertificateUntrusted => Err(refuse(&e)),
+            _ => Err(Refusal::new(
+                Reason::CertificateUntrusted,
+                "client certificate is neither in this authority's record nor of a configured provider; \
+                 expected one that was issued here, or a provider under authentication.certificate",
+            )),
+        }
+    }
+}
+
+impl CertificateProvider {
+    fn identify(&self, leaf: &Leaf) -> Result<String, Refusal> {
+        let (what, found) = match self.id_from {
+            IdFrom::SerialNumber => ("subject serialNumber (2.5.4.5)", leaf.subject_serial_number()),
+            IdFrom::CommonName => ("subject commonName", leaf.common_name()),
+            IdFrom::Uri => (
+                "one URI SAN",
+                leaf.uris()
+                    .first()
+                    .map(String::as_str)
+                    .filter(|_| leaf.uris().len() == 1),
+            ),
+            IdFrom::HardwareModuleName => ("hardwareModuleName (RFC 4108)", leaf.hardware_serial()),
+        };
+        found.map(str::to_owned).ok_or_else(|| {
+            Refusal::new(
+                Reason::CertificateUntrusted,
+                format!(
+                    "client certificate of provider {:?} has no {what}, expected it to name its holder",
+                    self.name
+                ),
+            )
+        })
+    }
+}
+
+impl OwnCertificate {
+    /// Its serial number.
+    pub fn serial(&self) -> Serial {
+        self.leaf.serial()
+    }
+}
+
+fn refuse(error: &VerifyError) -> Refusal {
+    Refusal::new(error.reason(), format!("client certificate: {error}"))
+}

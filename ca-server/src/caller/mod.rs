@@ -1,0 +1,201 @@
+//! Who calls: one [`Attested`] value out of a join token, a JSON Web Token, a client certificate, or the kernel's word on
+//! `admin.sock`. It is made at each call; nothing of it outlives the request but what the record says.
+
+pub mod certificate;
+pub mod connection;
+pub mod jwt;
+mod token;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use identity::{JoinToken, Reason, SpiffeId};
+use proto::Refusal;
+use time::OffsetDateTime;
+
+pub use certificate::{CertificateJudge, CertificateProvider, ForeignCertificate, OwnCertificate, Verified};
+pub use connection::{Connection, Peer};
+pub use jwt::{JwtProvider, VerifiedJwt};
+pub use token::TokenProof;
+
+use crate::store::Store;
+
+/// What a caller brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// The connection that the request came by.
+    pub connection: &'a Connection,
+    /// Text behind `authorization: Bearer `, if any.
+    pub bearer: Option<&'a str>,
+    /// Whether a bearer that does not verify is ignored beside a certificate that does: stock proxies send their token file
+    /// unseen, expired or not.
+    pub lenient_bearer: bool,
+}
+
+/// A caller that has proved who it is.
+#[derive(Clone, Debug)]
+pub enum Attested {
+    /// By a join token.
+    Token(TokenProof),
+    /// By a JSON Web Token; where a certificate of ours was presented beside it, the identity that both must name.
+    Jwt {
+        /// The verified token.
+        jwt: VerifiedJwt,
+        /// The certificate's identity.
+        beside: Option<SpiffeId>,
+    },
+    /// By a certificate of ours: a renewal.
+    Own(Arc<OwnCertificate>),
+    /// By a certificate of a configured foreign authority.
+    Foreign(ForeignCertificate),
+    /// By opening `admin.sock`.
+    Kernel {
+        /// User id.
+        uid: u32,
+        /// Process id.
+        pid: i32,
+    },
+}
+
+/// An attested caller, and whether a bearer was passed over.
+#[derive(Clone, Debug)]
+pub struct Attestation {
+    /// Who calls.
+    pub attested: Attested,
+    /// A bearer did not verify and was ignored beside a certificate that did.
+    pub bearer_ignored: bool,
+}
+
+/// Attests callers by the configured methods.
+pub struct Callers {
+    store: Arc<dyn Store>,
+    certificates: ArcSwap<CertificateJudge>,
+    jwt: ArcSwap<Vec<JwtProvider>>,
+}
+
+impl Callers {
+    /// Callers who prove themselves by the record, by these foreign authorities, or by these issuers.
+    pub fn new(store: Arc<dyn Store>, certificates: CertificateJudge, jwt: Vec<JwtProvider>) -> Self {
+        Self {
+            store,
+            certificates: ArcSwap::from_pointee(certificates),
+            jwt: ArcSwap::from_pointee(jwt),
+        }
+    }
+
+    /// Puts other foreign authorities and issuers in force, for calls made from now on.
+    pub fn replace(&self, certificates: CertificateJudge, jwt: Vec<JwtProvider>) {
+        self.certificates.store(Arc::new(certificates));
+        self.jwt.store(Arc::new(jwt));
+    }
+
+    /// Judges what a caller brought. A bearer decides if present, else the certificate; two that verify must name one identity.
+    pub fn attest(&self, evidence: Evidence<'_>, now: OffsetDateTime) -> Result<Attestation, Refusal> {
+        let plain = |attested| Attestation {
+            attested,
+            bearer_ignored: false,
+        };
+        if let (Peer::Kernel { uid, pid }, None) = (evidence.connection.peer(), evidence.bearer) {
+            return Ok(plain(Attested::Kernel { uid, pid }));
+        }
+        let certificate = self.certificates.load().judge(evidence.connection, now);
+        let Some(bearer) = evidence.bearer else {
+            return match certificate? {
+                Some(verified) => Ok(plain(Attested::from(verified))),
+                None => Err(Refusal::new(
+                    Reason::NoProof,
+                    "the call carries no proof of identity; send a join token or a JWT as bearer, or present a client certificate",
+                )),
+            };
+        };
+        match (self.judge_bearer(bearer, now), certificate) {
+            (Ok(attested), Ok(Some(verified))) => agree(attested, &verified).map(plain),
+            (Ok(attested), _) => Ok(plain(attested)),
+            (Err(_), Ok(Some(verified))) if evidence.lenient_bearer => Ok(Attestation {
+                attested: Attested::from(verified),
+                bearer_ignored: true,
+            }),
+            (Err(refusal), _) => Err(refusal),
+        }
+    }
+
+    /// The verdict on the connection's certificate alone.
+    pub fn certificate(
+        &self,
+        connection: &Connection,
+        now: OffsetDateTime,
+    ) -> Result<Option<Verified>, Refusal> {
+        self.certificates.load().judge(connection, now)
+    }
+
+    fn judge_bearer(&self, bearer: &str, now: OffsetDateTime) -> Result<Attested, Refusal> {
+        if bearer.starts_with(JoinToken::PREFIX) {
+            token::verify(self.store.as_ref(), bearer).map(Attested::Token)
+        } else {
+            let jwt = jwt::verify(&self.jwt.load(), bearer, now)?;
+            Ok(Attested::Jwt { jwt, beside: None })
+        }
+    }
+}
+
+/// Bearer and certificate both verified: they must speak of one identity. A foreign certificate names none of ours, so it only
+/// carries the bearer.
+fn agree(bearer: Attested, certificate: &Verified) -> Result<Attested, Refusal> {
+    let Verified::Own(own) = certificate else {
+        return Ok(bearer);
+    };
+    match bearer {
+        Attested::Token(token) if token.spiffe_id != own.id => Err(disagree(&token.spiffe_id, &own.id)),
+        Attested::Jwt { jwt, .. } => Ok(Attested::Jwt {
+            jwt,
+            beside: Some(own.id.clone()),
+        }),
+        other => Ok(other),
+    }
+}
+
+/// The refusal for two proofs that name two identities.
+pub fn disagree(bearer: &SpiffeId, certificate: &SpiffeId) -> Refusal {
+    Refusal::new(
+        Reason::ProofsDisagree,
+        format!("the bearer names {bearer}, the client certificate {certificate}; expected one identity, send one proof"),
+    )
+    .with("found", bearer)
+    .with("expected", certificate)
+}
+
+impl Attested {
+    /// The method as the record has it.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Attested::Token(_) => "token",
+            Attested::Jwt { .. } => "jwt",
+            Attested::Own(_) => "renewal",
+            Attested::Foreign(_) => "certificate",
+            Attested::Kernel { .. } => "admin",
+        }
+    }
+}
+
+impl From<Verified> for Attested {
+    fn from(verified: Verified) -> Self {
+        match verified {
+            Verified::Own(own) => Attested::Own(own),
+            Verified::Foreign(foreign) => Attested::Foreign(foreign),
+        }
+    }
+}
+
+/// The caller as the record and audit lines name it; never a secret.
+impl fmt::Display for Attested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Attested::Token(token) => write!(f, "token:{}", token.id),
+            Attested::Jwt { jwt, .. } => write!(f, "jwt:{}:{}", jwt.provider, jwt.subject),
+            Attested::Own(own) => f.write_str(own.id.as_str()),
+            Attested::Foreign(foreign) => write!(f, "certificate:{}:{}", foreign.provider, foreign.id),
+            Attested::Kernel { uid, pid } => write!(f, "unix:uid={uid},pid={pid}"),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `signet.v1.Authorities`: puts signing authorities to work and lists them, for administrators.
+
+use std::sync::Arc;
+
+use identity::{Clock, Leaf, Reason, hex};
+use proto::{Refusal, timestamp_to_message, v1};
+use rustls_pki_types::CertificateDer;
+use time::OffsetDateTime;
+use tonic::{Request, Response, Status};
+
+use super::require_admin;
+use crate::authority::signers::Signers;
+use crate::authority::{Authority, lifecycle};
+use crate::store::{AuthorityRow, Store};
+
+/// Longest chain that is looked at.
+const MAX_CHAIN: usize = identity::verify::MAX_CHAIN;
+
+/// The service.
+#[derive(Clone)]
+pub struct AuthoritiesService {
+    /// What issues.
+    pub authority: Arc<Authority>,
+    /// What signs.
+    pub signers: Arc<Signers>,
+    /// What is recorded.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl AuthoritiesService {
+    async fn activate(
+        &self,
+        request: Request<v1::ActivateAuthorityRequest>,
+    ) -> Result<v1::SigningAuthority, Refusal> {
+        let by = require_admin(&request)?;
+        let v1::ActivateAuthorityRequest { chain, root } = request.into_inner();
+        if chain.len() > MAX_CHAIN {
+            return Err(Refusal::new(
+                Reason::ResourceInvalid,
+                format!(
+                    "chain of {} certificates, expected at most {MAX_CHAIN}",
+                    chain.len()
+                ),
+            )
+            .with("field", "chain"));
+        }
+        let chain: Vec<CertificateDer<'static>> = chain.into_iter().map(CertificateDer::from).collect();
+        let root = CertificateDer::from(root);
+        let signer = lifecycle::activate(
+            &chain,
+            &root,
+            &self.signers,
+            self.store.as_ref(),
+            &by,
+            self.clock.now(),
+        )
+        .await?;
+        let key_id = hex::encode(signer.key_id());
+        self.authority
+            .note_change(&by, format!("activated authority {key_id}"));
+        let state = self.store.read();
+        state
+            .authority(signer.key_id())
+            .map(message)
+            .ok_or_else(|| Refusal::new(Reason::Internal, format!("authority {key_id} was not recorded")))
+    }
+}
+
+/// A recorded authority as a message.
+pub fn message(row: &AuthorityRow) -> v1::SigningAuthority {
+    let at = |seconds: i64| {
+        (seconds > 0)
+            .then(|| OffsetDateTime::from_unix_timestamp(seconds).ok())
+            .flatten()
+            .map(timestamp_to_message)
+    };
+    let validity = row
+        .chain
+        .first()
+        .and_then(|own| Leaf::parse(own).ok())
+        .map(|own| own.validity());
+    let state = if row.replaced_at == 0 {
+        v1::signing_authority::State::Active
+    } else {
+        v1::signing_authority::State::Retiring
+    };
+    v1::SigningAuthority {
+        key_id: hex::encode(&row.key_id),
+        state: state.into(),
+        not_before: validity.map(|v| timestamp_to_message(v.not_before())),
+        not_after: validity.map(|v| timestamp_to_message(v.not_after())),
+        activated_at: at(row.activated_at),
+        replaced_at: at(row.replaced_at),
+        last_leaf_ends: at(row.last_leaf_ends),
+        chain: row.chain.clone(),
+        root: row.root.clone(),
+    }
+}
+
+#[tonic::async_trait]
+impl v1::authorities_server::Authorities for AuthoritiesService {
+    async fn activate_authority(
+        &self,
+        request: Request<v1::ActivateAuthorityRequest>,
+    ) -> Result<Response<v1::SigningAuthority>, Status> {
+        Ok(Response::new(self.activate(request).await?))
+    }
+
+    async fn list_authorities(
+        &self,
+        request: Request<v1::ListAuthoritiesRequest>,
+    ) -> Result<Response<v1::ListAuthoritiesResponse>, Status> {
+        require_admin(&request)?;
+        let v1::ListAuthoritiesRequest {} = request.into_inner();
+        let authorities = self.store.read().authorities().map(message).collect();
+        Ok(Response::new(v1::ListAuthoritiesResponse { authorities }))
+    }
+}

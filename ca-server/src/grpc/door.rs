@@ -1,0 +1,141 @@
+//! What happens to every gRPC request on its way in and out: a place among those in flight, and each refusal counted once under
+//! its stable word. Requests that were too large for tonic leave as `TOO_LARGE`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use identity::Reason;
+use proto::Refusal;
+use tokio::sync::Semaphore;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use super::Judge;
+use crate::metrics::Metrics;
+
+/// When a caller that found no place should try again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Services whose refusals `authority.issue` counts itself, since one of them hides its reasons from callers.
+const COUNT_THEMSELVES: [&str; 2] = [
+    "/signet.v1.CertificateAuthority/Issue",
+    "/istio.v1.auth.IstioCertificateService/",
+];
+
+/// Makes a [`Door`] in front of a listener's services.
+#[derive(Clone)]
+pub struct DoorLayer {
+    judge: Judge,
+    metrics: Arc<Metrics>,
+    places: Option<Arc<Semaphore>>,
+}
+
+impl DoorLayer {
+    /// `in_flight` is the number of requests served at once; `None` is no limit.
+    pub fn new(judge: Judge, metrics: Arc<Metrics>, in_flight: Option<usize>) -> Self {
+        Self {
+            judge,
+            metrics,
+            places: in_flight.map(|places| Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)))),
+        }
+    }
+}
+
+impl<S> Layer<S> for DoorLayer {
+    type Service = Door<S>;
+
+    fn layer(&self, inner: S) -> Door<S> {
+        Door {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// Stands before a listener's services.
+#[derive(Clone)]
+pub struct Door<S> {
+    inner: S,
+    layer: DoorLayer,
+}
+
+impl<S> Service<http::Request<Body>> for Door<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let metrics = Arc::clone(&self.layer.metrics);
+        let place = match &self.layer.places {
+            None => None,
+            Some(places) => match Arc::clone(places).try_acquire_owned() {
+                Ok(place) => Some(place),
+                Err(_) => {
+                    metrics.refused(Reason::TooManyInFlight);
+                    return Box::pin(std::future::ready(Ok(too_many().into_http())));
+                }
+            },
+        };
+        let counts_itself = COUNT_THEMSELVES
+            .iter()
+            .any(|prefix| request.uri().path().starts_with(prefix));
+        request.extensions_mut().insert(self.layer.judge.clone());
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let in_flight = metrics.in_flight();
+            let response = answer.await?;
+            drop((place, in_flight));
+            // A refusal stands in the headers alone; a good answer has its status in the trailers.
+            if !response.headers().contains_key(Status::GRPC_STATUS) {
+                return Ok(response);
+            }
+            Ok(outcome(response, counts_itself, &metrics))
+        })
+    }
+}
+
+fn outcome(response: http::Response<Body>, counts_itself: bool, metrics: &Metrics) -> http::Response<Body> {
+    let Some(status) = Status::from_header_map(response.headers()) else {
+        return response;
+    };
+    match status.code() {
+        Code::Ok | Code::Unimplemented | Code::Cancelled => response,
+        Code::OutOfRange => {
+            metrics.refused(Reason::TooLarge);
+            let limit = proto::MAX_MESSAGE_BYTES;
+            Refusal::new(
+                Reason::TooLarge,
+                format!("message is larger than {limit} bytes, expected less"),
+            )
+            .with("limit", limit)
+            .to_status()
+            .into_http()
+        }
+        _ if counts_itself => response,
+        _ => {
+            metrics.refused(Refusal::from_status(&status).reason());
+            response
+        }
+    }
+}
+
+fn too_many() -> Status {
+    Refusal::new(
+        Reason::TooManyInFlight,
+        "as many requests are in flight as the server takes (limits.inFlight); try again",
+    )
+    .retry_after(RETRY)
+    .to_status()
+}

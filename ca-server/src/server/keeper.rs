@@ -1,0 +1,254 @@
+//! Keeps what has an end from ending: the signing authority where its root is at hand, the server's own certificate, `bundle.pem`,
+//! CRLs; and tells readiness when that fails.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity::{Clock, Reason, TrustBundle, Validity};
+use issuance::RootAuthority;
+use proto::Refusal;
+use runtime::readiness::Condition;
+use time::OffsetDateTime;
+use tokio::sync::{Mutex, watch};
+
+use super::{ServeError, Server};
+use crate::authority::lifecycle::{self, Standing};
+use crate::authority::signers::Signers;
+use crate::authority::{Authority, ServerNames};
+use crate::config::{Mode, Profiles};
+use crate::metrics::Metrics;
+use crate::store::{EmbeddedStore, Store};
+use crate::tls::ServerCertificate;
+
+/// Longest pause between two looks: a clock that jumped is noticed within it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Pause after a failure.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Does what is due.
+pub(super) struct Keeper {
+    authority: Arc<Authority>,
+    signers: Arc<Signers>,
+    store: Arc<EmbeddedStore>,
+    certificate: Arc<ServerCertificate>,
+    names: ServerNames,
+    profiles: Profiles,
+    makes_root: bool,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    signing: Condition,
+    bundle_path: PathBuf,
+    current: Mutex<Option<Current>>,
+}
+
+/// The server's certificate at work.
+struct Current {
+    validity: Validity,
+    authority: Vec<u8>,
+}
+
+impl Keeper {
+    pub(super) fn new(server: &Server, mode: Mode) -> Result<Arc<Self>, ServeError> {
+        Ok(Arc::new(Self {
+            authority: Arc::clone(&server.authority),
+            signers: Arc::clone(&server.signers),
+            store: Arc::clone(&server.store),
+            certificate: Arc::clone(&server.certificate),
+            names: server.names()?,
+            profiles: *server.settings.profiles(),
+            makes_root: mode == Mode::Up,
+            metrics: Arc::clone(&server.metrics),
+            clock: Arc::clone(&server.clock),
+            signing: server.signing.clone(),
+            bundle_path: server.folder.join(super::listeners::BUNDLE),
+            current: Mutex::new(None),
+        }))
+    }
+
+    /// Brings everything up to date for the first time.
+    pub(super) async fn start(&self, server: &Server) -> Result<(), ServeError> {
+        let now = self.clock.now();
+        let is_new = server.store.read().authorities().next().is_none();
+        if self.makes_root && is_new {
+            let root = lifecycle::own_root(&self.signers, now)?;
+            self.renew_authority(&root, now).await?;
+            tracing::info!(
+                "made a root; its key lies under keys/, fit for one machine and for trying: `signet authority prepare` puts an off-line root in its place"
+            );
+        }
+        self.write_bundle(&self.signers.bundle())?;
+        match self.look().await {
+            Ok(()) => {}
+            Err(refusal) if refusal.reason() == Reason::NotReady => {
+                self.signing.set_not_ready(refusal.message());
+                return Ok(());
+            }
+            Err(refusal) => return Err(refusal.into()),
+        }
+        server.crls.update().await?;
+        Ok(())
+    }
+
+    /// Keeps on until the process ends.
+    pub(super) fn spawn(self: Arc<Self>, server: &Server) {
+        let crls = Arc::clone(&server.crls);
+        tokio::spawn(async move { crls.keep().await });
+        tokio::spawn(follow_health(server.store.health(), server.recording.clone()));
+        tokio::spawn(Arc::clone(&self).follow_bundle());
+        tokio::spawn(async move { self.keep().await });
+    }
+
+    async fn keep(&self) {
+        let mut changed = self.store.changed();
+        loop {
+            let pause = match self.look().await {
+                Ok(()) => self.pause().await,
+                Err(refusal) => {
+                    tracing::error!(
+                        "cannot keep the server's certificate and authority up to date: {refusal}"
+                    );
+                    self.signing.set_not_ready(refusal.message());
+                    RETRY
+                }
+            };
+            tokio::select! {
+                alive = changed.changed() => if alive.is_err() { return },
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One look at everything that has an end.
+    async fn look(&self) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        self.signers
+            .follow(self.store.as_ref(), now)
+            .map_err(|e| Refusal::new(Reason::Internal, e.to_string()))?;
+        self.look_at_authority(now).await?;
+        let signers = self.signers.current();
+        let active = signers.active()?;
+        let mut current = self.current.lock().await;
+        let fits = current
+            .as_ref()
+            .is_some_and(|current| current.authority == active.key_id() && now < current.validity.middle());
+        if !fits {
+            let (key, validity) = self
+                .authority
+                .issue_server_certificate(&self.names, &self.profiles.server)
+                .await?;
+            self.certificate.replace(key);
+            *current = Some(Current {
+                validity,
+                authority: active.key_id().to_vec(),
+            });
+        }
+        Ok(())
+    }
+
+    async fn look_at_authority(&self, now: OffsetDateTime) -> Result<(), Refusal> {
+        let signers = self.signers.current();
+        let active = signers.active()?;
+        self.metrics.authority_ends(active.not_after());
+        let leaf_life = self.profiles.workload.default_life();
+        let standing = lifecycle::standing(active.validity(), leaf_life, now);
+        if standing == Standing::Fresh {
+            self.signing.set_ready();
+            return Ok(());
+        }
+        let root = self
+            .signers
+            .keys()
+            .load_root()
+            .map_err(|e| Refusal::new(Reason::Internal, e.to_string()))?
+            .filter(|root| root.certificate() == active.root());
+        match (root, standing) {
+            (Some(root), _) => {
+                self.renew_authority(&root, now).await?;
+                self.signing.set_ready();
+            }
+            (None, Standing::Due) => {
+                tracing::warn!(
+                    "the signing authority ends at {}, past the middle of its life; prepare and activate a new one",
+                    active.not_after()
+                );
+                self.signing.set_ready();
+            }
+            (None, _) => self.signing.set_not_ready(format!(
+                "the signing authority ends at {}, less than one leaf life ({}) from now; activate a new one",
+                active.not_after(),
+                identity::duration::print(leaf_life)
+            )),
+        }
+        Ok(())
+    }
+
+    async fn renew_authority(&self, root: &RootAuthority, now: OffsetDateTime) -> Result<(), Refusal> {
+        lifecycle::renew_under(
+            root,
+            &self.profiles.intermediate,
+            &self.signers,
+            self.store.as_ref(),
+            now,
+        )
+        .await?;
+        let signers = self.signers.current();
+        let active = signers.active()?;
+        self.metrics.authority_ends(active.not_after());
+        let key_id = identity::hex::encode(active.key_id());
+        tracing::info!("signing authority {key_id} at work until {}", active.not_after());
+        self.authority
+            .note_change("server", format!("activated authority {key_id}"));
+        Ok(())
+    }
+
+    /// Until the next thing is due.
+    async fn pause(&self) -> Duration {
+        let now = self.clock.now();
+        let signers = self.signers.current();
+        let authority = signers.active().ok().map(|active| active.validity().middle());
+        let certificate = self
+            .current
+            .lock()
+            .await
+            .as_ref()
+            .map(|current| current.validity.middle());
+        [authority, certificate]
+            .into_iter()
+            .flatten()
+            .filter(|due| *due > now)
+            .map(|due| (due - now).unsigned_abs())
+            .min()
+            .unwrap_or(LONGEST_PAUSE)
+            .clamp(Duration::from_millis(10), LONGEST_PAUSE)
+    }
+
+    async fn follow_bundle(self: Arc<Self>) {
+        let mut bundles = self.signers.bundles();
+        while bundles.changed().await.is_ok() {
+            let bundle = bundles.borrow_and_update().clone();
+            while let Err(e) = self.write_bundle(&bundle) {
+                tracing::error!("cannot write the trust bundle, trying again: {e}");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    fn write_bundle(&self, bundle: &TrustBundle) -> Result<(), runtime::atomic::WriteError> {
+        runtime::atomic::write(&self.bundle_path, bundle.to_pem().as_bytes(), 0o644)
+    }
+}
+
+async fn follow_health(mut health: watch::Receiver<Option<String>>, recording: Condition) {
+    loop {
+        let trouble = health.borrow_and_update().clone();
+        match trouble {
+            None => recording.set_ready(),
+            Some(reason) => recording.set_not_ready(reason),
+        }
+        if health.changed().await.is_err() {
+            recording.set_not_ready("the record is closed");
+            return;
+        }
+    }
+}
