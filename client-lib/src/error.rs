@@ -134,7 +134,7 @@ impl Error {
             Error::Svid(why) => why.reason(),
             Error::Unreachable { .. } | Error::Silent { .. } | Error::Tls { .. } => Reason::NotReady,
             Error::Deadline { last, .. } => last.reason(),
-            Error::Proof(_) => Reason::NoProof,
+            Error::Proof(why) => why.reason(),
             Error::NoServer | Error::Address(_) => Reason::ResourceInvalid,
             Error::Answer(_) | Error::Key(_) | Error::Folder(_) => Reason::Internal,
         }

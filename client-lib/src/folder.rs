@@ -28,6 +28,10 @@ pub(crate) use generation::read_file;
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 /// How often a reader starts over when two rotations went past it.
 const READ_ATTEMPTS: u32 = 5;
+/// Between the name of `D` and the number of a folder in use.
+const GENERATION: &str = ".gen-";
+/// Between the name of `D` and the number of a folder that is being removed.
+const REMOVED: &str = ".old-";
 
 /// The place of a certificate on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +167,7 @@ impl Folder {
         let _lock = self.lock()?;
         self.refuse_strangers()?;
         let before = fs::read_link(&self.link).ok();
-        let next = self.beside(&format!(".gen-{:08}", self.last_generation()? + 1));
+        let next = self.beside(&format!("{GENERATION}{:08}", self.last_generation()? + 1));
         Generation::at(next.clone()).write(stored)?;
         let name = next.file_name().expect("made from a name");
         let swap = self.beside(".swap");
@@ -252,20 +256,16 @@ impl Folder {
         self.beside(&format!(".pending-{}.pem", kind.word()))
     }
 
-    /// Numbers and names of all folders of this certificate.
-    fn generations(&self) -> Result<Vec<(u64, PathBuf)>, FolderError> {
-        let prefix = self.beside(".gen-");
-        let prefix = prefix
-            .file_name()
-            .expect("made from a name")
-            .as_encoded_bytes()
-            .to_vec();
+    /// Numbers and names of what lies beside `D` with this suffix and a number.
+    fn numbered(&self, suffix: &str) -> Result<Vec<(u64, PathBuf)>, FolderError> {
+        let prefix = self.beside(suffix);
+        let prefix = prefix.file_name().expect("made from a name").as_encoded_bytes();
         let mut found = Vec::new();
         for entry in fs::read_dir(self.parent()).map_err(io_error("list", self.parent()))? {
             let name = entry.map_err(io_error("list", self.parent()))?.file_name();
             let number = name
                 .as_encoded_bytes()
-                .strip_prefix(prefix.as_slice())
+                .strip_prefix(prefix)
                 .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
             found.extend(number.map(|number| (number, PathBuf::from(name))));
         }
@@ -273,15 +273,27 @@ impl Folder {
     }
 
     fn last_generation(&self) -> Result<u64, FolderError> {
-        Ok(self.generations()?.iter().map(|(n, _)| *n).max().unwrap_or(0))
+        Ok(self
+            .numbered(GENERATION)?
+            .iter()
+            .map(|(n, _)| *n)
+            .max()
+            .unwrap_or(0))
     }
 
+    /// Renames first: a reader of a folder finds all of its files or none, never a chain whose key is gone.
     fn remove_older(&self, keep: &[Option<PathBuf>]) -> Result<(), FolderError> {
-        for (_, name) in self.generations()? {
+        for (number, name) in self.numbered(GENERATION)? {
             if !keep.iter().flatten().any(|kept| *kept == name) {
                 let path = self.parent().join(name);
-                fs::remove_dir_all(&path).map_err(io_error("remove", &path))?;
+                let away = self.beside(&format!("{REMOVED}{number}"));
+                fs::rename(&path, away).map_err(io_error("rename", &path))?;
             }
+        }
+        // Also those that a crash left behind.
+        for (_, name) in self.numbered(REMOVED)? {
+            let path = self.parent().join(name);
+            fs::remove_dir_all(&path).map_err(io_error("remove", &path))?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use identity::join_token::JoinTokenError;
-use identity::{JoinToken, TrustDomain};
+use identity::{JoinToken, Reason, TrustDomain};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -69,6 +69,21 @@ pub enum ProofError {
     /// A key that does not belong to the certificate.
     #[error("key does not belong to the certificate of the proof, expected its private key")]
     Mismatch,
+}
+
+impl ProofError {
+    /// The stable word for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            ProofError::Token(_) => Reason::TokenInvalid,
+            ProofError::Jwt { .. } => Reason::JwtInvalid,
+            ProofError::Certificate { .. } | ProofError::Mismatch => Reason::CertificateUntrusted,
+            ProofError::File(_)
+            | ProofError::Key(_)
+            | ProofError::Nothing { .. }
+            | ProofError::NoKey { .. } => Reason::NoProof,
+        }
+    }
 }
 
 impl Proof {
@@ -229,6 +244,27 @@ mod tests {
             assert!(matches!(Proof::jwt(bad), Err(ProofError::Jwt { .. })), "{bad}");
         }
         assert_eq!(format!("{:?}", Proof::jwt("s3.cr.et").unwrap()), "Proof(JWT)");
+    }
+
+    #[test]
+    fn a_folder_without_certificate_or_without_key_is_no_proof_and_says_why() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::new(place.path().join("web")).unwrap();
+        let proof = Proof::folder(folder.clone());
+        let nothing = proof.certificate_and_key().unwrap_err();
+        assert!(matches!(nothing, ProofError::Nothing { .. }), "{nothing}");
+        let root = crate::fake::root();
+        let snapshot = root.snapshot(crate::fake::WEB, std::time::Duration::from_secs(60));
+        let print = identity::Fingerprint::of(&root.der);
+        let server = CaServer::new("ca.example:1", print, crate::fake::td()).unwrap();
+        let mut stored = crate::Stored::of(&snapshot, &server, None);
+        folder.write(&stored).unwrap();
+        assert!(proof.certificate_and_key().unwrap().is_some());
+        stored.key = None;
+        folder.write(&stored).unwrap();
+        let keyless = proof.certificate_and_key().unwrap_err();
+        assert!(matches!(keyless, ProofError::NoKey { .. }), "{keyless}");
+        assert_eq!(keyless.reason(), Reason::NoProof);
     }
 
     #[test]

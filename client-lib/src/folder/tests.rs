@@ -104,7 +104,7 @@ fn a_reader_in_a_loop_reads_a_pair_that_fits_during_200_rotations() {
     });
     assert!(reads > 0);
     assert_eq!(
-        folder.generations().unwrap().len(),
+        folder.numbered(GENERATION).unwrap().len(),
         2,
         "only the folder before is kept"
     );
@@ -119,6 +119,19 @@ fn the_folder_before_is_kept_whole() {
     assert!(fits(&Generation::at(before.clone()).read().unwrap()));
     folder.write(&stored()).unwrap();
     assert!(!before.exists());
+}
+
+#[test]
+fn what_a_crash_left_behind_is_removed_by_the_next_rotation() {
+    let (_place, folder) = folder();
+    folder.write(&stored()).unwrap();
+    for left in [".old-7", ".gen-00000009"] {
+        fs::create_dir(folder.beside(left)).unwrap();
+    }
+    symlink("nowhere", folder.beside(".swap")).unwrap();
+    folder.write(&stored()).unwrap();
+    assert!(fits(&folder.read().unwrap().unwrap()));
+    assert!(!folder.beside(".old-7").exists() && !folder.beside(".gen-00000009").exists());
 }
 
 #[test]
