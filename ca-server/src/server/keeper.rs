@@ -81,6 +81,11 @@ impl Keeper {
         match self.look().await {
             Ok(()) => {}
             Err(refusal) if refusal.reason() == Reason::NotReady => {
+                tracing::warn!(
+                    "no signing authority yet: run `signet authority prepare --data {dir} --csr-out F`, have F signed, then \
+                     `signet authority activate --data {dir} --chain F --root ROOT`",
+                    dir = server.folder.path().display()
+                );
                 self.signing.set_not_ready(refusal.message());
                 return Ok(());
             }

@@ -72,7 +72,7 @@ pub async fn run(args: ServerArgs, mode: Mode, on_ready: impl FnOnce(&Ready)) ->
     let folder = InstanceFolder::claim(settings.data_dir())?;
     let mut registry = runtime::metrics::registry(env!("CARGO_PKG_VERSION"));
     let metrics = Arc::new(Metrics::register(&mut registry));
-    let server = Server::build(settings, mode, folder, metrics, drain.clone()).await?;
+    let server = Server::build(settings, folder, metrics, drain.clone()).await?;
     let listeners = Listeners::bind(&server)?;
     let keeper = Keeper::new(&server, mode)?;
     keeper.start(&server).await?;
@@ -103,7 +103,6 @@ pub async fn run(args: ServerArgs, mode: Mode, on_ready: impl FnOnce(&Ready)) ->
 impl Server {
     async fn build(
         settings: Settings,
-        mode: Mode,
         folder: InstanceFolder,
         metrics: Arc<Metrics>,
         drain: Drain,
@@ -162,12 +161,6 @@ impl Server {
             clock: Arc::clone(&clock),
         }));
         let crls = Arc::new(Crls::new(shared, Arc::clone(&signers), Arc::clone(&clock)));
-        if mode == Mode::Server && signers.current().active().is_err() {
-            tracing::warn!(
-                "no signing authority yet: run `signet authority prepare --data {dir} --csr-out F`, have F signed, then `signet authority activate --data {dir}`",
-                dir = folder.path().display()
-            );
-        }
         Ok(Self {
             settings,
             folder,
