@@ -82,7 +82,10 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Written>, Failure> {
                     };
                     written.extend(documents.into_iter().map(file));
                 }
-                Err(found) => errors.extend(found),
+                Err(mut found) => {
+                    found.sort_by_key(|error| (error.line, error.column));
+                    errors.extend(found);
+                }
             }
         }
     }

@@ -128,8 +128,7 @@ async fn list(instance: &Instance, format: Format) -> Result<(), Failure> {
     };
     let items = authorities
         .iter()
-        .map(|authority| message::json("SigningAuthority", authority))
-        .collect();
+        .map(|authority| message::json("SigningAuthority", authority));
     output::show(format, &output::items(items), || {
         table(&authorities, format == Format::Wide)
     })

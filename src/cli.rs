@@ -117,10 +117,10 @@ enum Verb {
 }
 
 /// Does what these arguments (the program's name first) ask for.
-pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(&arguments) {
+pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(usage) => return wrong_usage(&usage, &arguments),
+        Err(usage) => return wrong_usage(&usage, arguments),
     };
     let format = cli.global.output;
     let done = tokio::runtime::Runtime::new()
@@ -150,7 +150,7 @@ async fn dispatch(verb: Verb, global: Global) -> Result<ExitCode, Failure> {
         Verb::Get(selection) => resource::get(&selection, &global).await,
         Verb::Describe(selection) => resource::describe(&selection, &global).await,
         Verb::Delete(deletion) => resource::delete(&deletion, &global).await,
-        Verb::Journal(verb) => journal::run(verb, &global),
+        Verb::Journal(verb) => journal::run(&verb, &global),
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -56,9 +56,13 @@ enum Known {
         id: SpiffeId,
         registration: String,
     },
-    /// Names of the ids in a foreign certificate; which one counts is in the server's configuration.
+    /// The ids in a foreign certificate; which one counts is in the server's configuration.
     Foreign {
         ids: Vec<String>,
+    },
+    /// A proof that the server refuses before it looks at registrations.
+    Spent {
+        why: String,
     },
 }
 
@@ -97,6 +101,10 @@ pub(crate) async fn run(verb: Verb, global: &Global) -> Result<(), Failure> {
     let explanation = match &known {
         Known::Token { id, registration } => judge(Asker::Token { id, registration }),
         Known::Own { id, registration } => judge(Asker::Own { id, registration }),
+        Known::Spent { why } => Explanation::Refused {
+            nearest: None,
+            missing: vec![why.clone()],
+        },
         Known::Foreign { ids } => {
             best(foreign(ids, &registrations).map(|(provider, id)| judge(Asker::Foreign { provider, id })))
         }
@@ -151,16 +159,19 @@ async fn token(path: &Path, channel: Channel) -> Result<Known, Failure> {
         .into_iter()
         .find(|known| known.id == token.id())
         .ok_or_else(|| wrong(&format!("the server knows no token {}", token.id())))?;
-    let refused = match known.state() {
+    let spent = match known.state() {
         State::Offered => None,
-        State::Redeemed => Some((Reason::TokenSpent, "was redeemed")),
-        State::Expired => Some((Reason::TokenExpired, "has expired")),
-        State::Revoked => Some((Reason::TokenRevoked, "was revoked")),
-        State::Unspecified => Some((Reason::TokenInvalid, "is in no known state")),
+        State::Redeemed => Some("was redeemed"),
+        State::Expired => Some("has expired"),
+        State::Revoked => Some("was revoked"),
+        State::Unspecified => Some("is in no known state"),
     };
-    if let Some((reason, what)) = refused {
-        return Err(Failure::new(reason, format!("token {} {what}", known.id))
-            .hint("make another with `signet token create`"));
+    if let Some(what) = spent {
+        let why = format!(
+            "token {} {what}; make another with `signet token create`",
+            known.id
+        );
+        return Ok(Known::Spent { why });
     }
     Ok(Known::Token {
         id: spiffe_id(&known.spiffe_id)?,
@@ -183,23 +194,18 @@ async fn certificate(path: &Path, channel: Channel) -> Result<Known, Failure> {
             other => return Err(other),
         },
     };
-    let now = OffsetDateTime::now_utc();
-    if leaf.validity().not_after() < now {
-        let ended = output::moment(leaf.validity().not_after());
-        return Err(Failure::new(
-            Reason::CertificateExpired,
-            format!("certificate ended at {ended}"),
-        ));
+    let ends = leaf.validity().not_after();
+    if ends < OffsetDateTime::now_utc() {
+        let why = format!("certificate {} ended at {}", leaf.serial(), output::moment(ends));
+        return Ok(Known::Spent { why });
     }
     let Some(recorded) = recorded else {
         return Ok(Known::Foreign { ids: ids_of(&leaf) });
     };
     if recorded.revoked_at.is_some() {
         let at = message::moment(recorded.revoked_at.as_ref());
-        return Err(Failure::new(
-            Reason::CertificateRevoked,
-            format!("certificate {} was revoked at {at}", recorded.serial),
-        ));
+        let why = format!("certificate {} was revoked at {at}", recorded.serial);
+        return Ok(Known::Spent { why });
     }
     Ok(Known::Own {
         id: spiffe_id(&recorded.spiffe_id)?,

@@ -16,9 +16,9 @@ const USAGE: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Failure {
     reason: Reason,
-    message: String,
-    hint: Option<String>,
-    place: Place,
+    message: Box<str>,
+    hint: Option<Box<str>>,
+    place: Box<Place>,
     exit: u8,
 }
 
@@ -39,9 +39,9 @@ impl Failure {
     pub(crate) fn new(reason: Reason, message: impl Display) -> Self {
         Self {
             reason,
-            message: message.to_string(),
+            message: message.to_string().into(),
             hint: None,
-            place: Place::default(),
+            place: Box::default(),
             exit: 1,
         }
     }
@@ -71,13 +71,13 @@ impl Failure {
         Self::new(Reason::ResourceInvalid, message).at(Place::of_file(path))
     }
 
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     pub(crate) fn at(mut self, place: Place) -> Self {
-        self.place = place;
+        self.place = Box::new(place);
         self
     }
 

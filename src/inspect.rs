@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure>
         .map_err(|why| Failure::content(path, why).at(Place::of_file(path)))?;
     let value = match found.as_slice() {
         [only] => only.value(),
-        several => output::items(several.iter().map(Facts::value).collect()),
+        several => output::items(several.iter().map(Facts::value)),
     };
     output::show(global.output, &value, || {
         found.iter().map(Facts::text).collect::<Vec<_>>().join("\n\n")

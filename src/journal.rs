@@ -35,11 +35,11 @@ pub(crate) enum Verb {
     Export,
 }
 
-pub(crate) fn run(verb: Verb, global: &Global) -> Result<(), Failure> {
+pub(crate) fn run(verb: &Verb, global: &Global) -> Result<(), Failure> {
     let dir = Instance::locate(global)?.dir().join("journal");
     match verb {
         Verb::Verify { head } => {
-            let verified = journal::verify(&dir, head)?;
+            let verified = journal::verify(&dir, *head)?;
             if verified.contains_head == Some(false) {
                 let message = format!(
                     "the chain does not contain {}: the record was replaced or rolled back since that head was printed",
@@ -97,7 +97,10 @@ fn line(stored: &Stored) -> Result<Value, Failure> {
     };
     let position = stored.position.to_string();
     Ok(match stored.kind {
-        KIND_ENTRY => entry(position, Entry::decode(stored.payload.as_slice()).map_err(wrong)?),
+        KIND_ENTRY => entry(
+            &position,
+            Entry::decode(stored.payload.as_slice()).map_err(wrong)?,
+        ),
         KIND_SNAPSHOT => {
             let snapshot = Snapshot::decode(stored.payload.as_slice()).map_err(wrong)?;
             json!({ "position": position, "at": at(snapshot.at), "snapshot": { "rows": snapshot.rows.len() } })
@@ -106,7 +109,7 @@ fn line(stored: &Stored) -> Result<Value, Failure> {
     })
 }
 
-fn entry(position: String, entry: Entry) -> Value {
+fn entry(position: &str, entry: Entry) -> Value {
     let Entry {
         at: when,
         by,

@@ -20,5 +20,6 @@ mod token;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::run(std::env::args_os().collect())
+    let arguments: Vec<_> = std::env::args_os().collect();
+    cli::run(&arguments)
 }

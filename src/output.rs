@@ -61,7 +61,8 @@ pub(crate) fn yaml(value: &Value) -> String {
 }
 
 /// A list for programs.
-pub(crate) fn items(items: Vec<Value>) -> Value {
+pub(crate) fn items(items: impl IntoIterator<Item = Value>) -> Value {
+    let items: Vec<Value> = items.into_iter().collect();
     json!({ "items": items })
 }
 

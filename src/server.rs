@@ -83,7 +83,7 @@ fn next_step(trust_domain: &str, dir: &str) -> String {
 
 fn failure(error: ServeError) -> Failure {
     let ServeError::Config(config) = &error else {
-        return Failure::new(Reason::NotReady, error);
+        return Failure::new(error.reason(), error);
     };
     let place = Place {
         file: config.file().map(|file| file.display().to_string()),

@@ -123,7 +123,7 @@ async fn create(
 
 async fn list(client: &mut TokensClient<Channel>, format: Format) -> Result<(), Failure> {
     let tokens = all(client).await?;
-    let items = tokens.iter().map(|token| message::json("Token", token)).collect();
+    let items = tokens.iter().map(|token| message::json("Token", token));
     output::show(format, &output::items(items), || {
         table(&tokens, format == Format::Wide)
     })

@@ -76,8 +76,7 @@ pub(super) async fn list(filter: Filter, global: &Global) -> Result<(), Failure>
     }
     let items = certificates
         .iter()
-        .map(|certificate| message::json("Certificate", certificate))
-        .collect();
+        .map(|certificate| message::json("Certificate", certificate));
     output::show(global.output, &output::items(items), || {
         table(&certificates, global.output == Format::Wide)
     })

@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     token_file: Option<PathBuf>,
     /// Proof: a join token; others on this machine can see it in `ps`
     #[arg(long, value_name = "TOKEN", help_heading = "Proof")]
-    token: Option<String>,
+    token: Option<Secret>,
     /// Proof: the JWT in this file
     #[arg(long, value_name = "FILE", help_heading = "Proof")]
     jwt_file: Option<PathBuf>,
@@ -82,6 +82,10 @@ pub(crate) struct Arguments {
     trust_domain: Option<TrustDomain>,
 }
 
+/// A token on the command line; it stands in no `Debug`.
+#[derive(Clone)]
+struct Secret(Zeroizing<String>);
+
 pub(super) async fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
     let proof = arguments.proof()?;
     let mut ca = Ca::new(arguments.ca(&proof, global)?);
@@ -122,7 +126,7 @@ pub(super) async fn run(arguments: Arguments, global: &Global) -> Result<(), Fai
 }
 
 /// A key that will never be accepted is not tried again.
-fn forget(folder: &Folder, reason: Reason) {
+pub(super) fn forget(folder: &Folder, reason: Reason) {
     let is_about_the_key = matches!(
         reason,
         Reason::KeyBound
@@ -193,7 +197,7 @@ impl Arguments {
             output::remark(
                 "warning: --token shows the token to everybody who runs `ps`; --token-file and SIGNET_TOKEN do not",
             );
-            return token_of(text);
+            return token_of(&text.0);
         }
         if let Some(path) = &self.jwt_file {
             return Ok(Proof::jwt_file(path));
@@ -265,6 +269,19 @@ fn token_of_stdin() -> Result<Proof, Failure> {
         .read_to_string(&mut text)
         .map_err(|e| Failure::internal(format!("cannot read standard input: {e}")))?;
     token_of(&text)
+}
+
+impl std::str::FromStr for Secret {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 #[cfg(test)]

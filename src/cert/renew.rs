@@ -107,7 +107,10 @@ impl Held {
             None => self.key.clone(),
         };
         let mut ca = Ca::new(self.stored.server.clone()).trusting(Arc::new(self.stored.bundle.clone()));
-        let next = ca.renew(&self.svid, &key, &wish).await?;
+        let next = ca
+            .renew(&self.svid, &key, &wish)
+            .await
+            .inspect_err(|error| super::issue::forget(folder, error.reason()))?;
         folder.write(&Stored {
             chain: next.svid().chain().to_vec(),
             key: Some(key),
