@@ -1,1 +1,4 @@
-//! The one integration binary: real programs, real sockets, foreign judges.
+//! The system from outside: real programs in processes of their own, judged by foreign ones.
+
+mod first_steps;
+mod support;

@@ -1,0 +1,93 @@
+//! What the tests share: servers and commands in processes of their own, and waiting for a condition with a deadline.
+
+mod python;
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+pub use python::python;
+pub use server::{Server, Settings};
+
+/// How long anything may take that is not expected to take long.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The `signet` command under test.
+pub fn signet() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_signet"))
+}
+
+/// Another program of this workspace, `root-ca` or an example of client-lib (`examples/echo_server`), built at its first use.
+pub fn program(name: &str) -> Command {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let built = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "--quiet",
+                "-p",
+                "root-ca",
+                "-p",
+                "client-lib",
+                "--bins",
+                "--examples",
+            ])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .expect("cargo runs");
+        assert!(built.success(), "the programs do not build");
+    });
+    let path = Path::new(env!("CARGO_BIN_EXE_signet"))
+        .parent()
+        .expect("a program lies in a folder")
+        .join(name);
+    Command::new(path)
+}
+
+/// Runs a command to its end and returns stdout; a failure shows everything it said.
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().expect("the program starts");
+    assert!(output.status.success(), "{command:?} failed: {}", said(&output));
+    String::from_utf8(output.stdout).expect("stdout is text")
+}
+
+/// Runs a command that must fail, and returns its exit code and stderr.
+pub fn fails(command: &mut Command) -> (i32, String) {
+    let output = command.output().expect("the program starts");
+    assert!(
+        !output.status.success(),
+        "{command:?} succeeded: {}",
+        said(&output)
+    );
+    let code = output.status.code().expect("it was not killed");
+    (code, String::from_utf8(output.stderr).expect("stderr is text"))
+}
+
+/// Both streams of an ended program.
+pub fn said(output: &Output) -> String {
+    format!(
+        "{}\nstdout: {}\nstderr: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Asks until there is an answer, or panics with `what` after [`DEADLINE`].
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < until, "waited {DEADLINE:?} in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
