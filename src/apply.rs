@@ -66,8 +66,24 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Fa
         .await
         .map_err(|status| place(&status, &written))?
         .into_inner();
+    for finding in answer
+        .findings
+        .iter()
+        .filter(|finding| !is_told(finding, &written))
+    {
+        output::remark(&format!(
+            "{}: {}: {}",
+            finding.severity, finding.resource, finding.message
+        ));
+    }
     let value = message::json("ApplyResourcesResponse", &answer);
     output::show(global.output, &value, || outcomes(&answer, arguments.dry_run))
+}
+
+/// The server finds in a document what was found here, and perhaps more.
+fn is_told(finding: &v1::Finding, written: &[Written]) -> bool {
+    let mut warnings = written.iter().flat_map(|written| &written.document.warnings);
+    warnings.any(|warning| warning.to_string() == finding.message)
 }
 
 fn read_all(paths: &[PathBuf]) -> Result<Vec<Written>, Failure> {

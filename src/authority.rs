@@ -103,6 +103,7 @@ async fn activate(
     root: CertificateDer<'static>,
 ) -> Result<v1::SigningAuthority, Failure> {
     if !instance.is_served().await {
+        expect_folder(instance)?;
         return offline::activate(instance.dir(), &chain, &root)
             .await
             .map_err(failure);
@@ -124,6 +125,7 @@ async fn list(instance: &Instance, format: Format) -> Result<(), Failure> {
             .into_inner()
             .authorities
     } else {
+        expect_folder(instance)?;
         offline::list(instance.dir()).await.map_err(failure)?
     };
     let items = authorities
@@ -132,6 +134,16 @@ async fn list(instance: &Instance, format: Format) -> Result<(), Failure> {
     output::show(format, &output::items(items), || {
         table(&authorities, format == Format::Wide)
     })
+}
+
+/// Only `prepare` makes a folder.
+fn expect_folder(instance: &Instance) -> Result<(), Failure> {
+    let dir = instance.dir();
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let message = format!("no data folder at {} ({instance})", dir.display());
+    Err(Failure::new(Reason::NotFound, message).hint("name it with --data"))
 }
 
 fn table(authorities: &[v1::SigningAuthority], wide: bool) -> String {

@@ -62,7 +62,12 @@ fn text(ready: &Ready, mode: Mode) -> String {
         fact("roots", ready.bundle.display().to_string()),
     ];
     let facts = output::columns(&rows, 2);
-    let headline = format!("signet {} is ready, pid {}", ready.version, ready.pid);
+    let state = if ready.fingerprint.is_some() {
+        "is ready"
+    } else {
+        "runs and waits for an authority"
+    };
+    let headline = format!("signet {} {state}, pid {}", ready.version, ready.pid);
     match (mode, ready.admin_socket.parent()) {
         (Mode::Up, Some(dir)) => format!(
             "{headline}\n{facts}\n{}",

@@ -1,13 +1,16 @@
 //! `cert issue`: a first certificate for a proof, written as a certificate folder.
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
+use client_lib::folder::FolderError;
 use client_lib::{Ca, CaServer, Folder, KeyType, Proof, Stored, Wish};
 use identity::{Fingerprint, JoinToken, Leaf, PeerVerifier, Reason, SpiffeId, TrustDomain, Usage};
 use issuance::VerifiedCsr;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -20,8 +23,8 @@ use crate::output::{self, Format};
 pub(super) const EXAMPLE: &str = "Example:\n  \
     signet token create --spiffe-id spiffe://example.org/ns/default/sa/web --out web.token\n  \
     signet cert issue --token-file web.token --out web\n\n\
-    web/ then holds svid.pem, svid_key.pem, bundle.pem and source.json. A token names the server by itself;\n\
-    with other proofs the server of --data is asked, or the one of --server, --fingerprint and --trust-domain.";
+    web/ then holds svid.pem, svid_key.pem, bundle.pem and source.json. A token names the server;\n\
+    with other proofs it is that of --data, or of --server, --fingerprint and --trust-domain.";
 /// Longest token that is read from standard input.
 const MAX_TOKEN_BYTES: u64 = 64 * 1024;
 
@@ -90,6 +93,7 @@ pub(super) async fn run(arguments: Arguments, global: &Global) -> Result<(), Fai
     let proof = arguments.proof()?;
     let mut ca = Ca::new(arguments.ca(&proof, global)?);
     let folder = Folder::new(&arguments.out)?;
+    refuse_strangers(&arguments.out)?;
     let wish = Wish {
         spiffe_id: arguments.spiffe_id.clone(),
         dns_names: arguments.dns_names.clone(),
@@ -140,6 +144,19 @@ pub(super) fn forget(folder: &Folder, reason: Reason) {
     }
 }
 
+/// What is there and not ours is found before a token is spent, not when the certificate is to be written.
+fn refuse_strangers(out: &Path) -> Result<(), Failure> {
+    let is_free = match std::fs::symlink_metadata(out) {
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        Ok(found) if found.is_dir() => std::fs::read_dir(out).is_ok_and(|mut inside| inside.next().is_none()),
+        Ok(found) => found.is_symlink(),
+    };
+    if is_free {
+        return Ok(());
+    }
+    Err(FolderError::NotOurs { path: out.to_owned() }.into())
+}
+
 /// Judges what came as peers will, and that it is for the key that was asked for.
 fn judge(issued: &client_lib::Issued, request: &[u8]) -> Result<Leaf, Failure> {
     let peer = PeerVerifier::new(&issued.bundle)
@@ -157,7 +174,7 @@ fn judge(issued: &client_lib::Issued, request: &[u8]) -> Result<Leaf, Failure> {
     Ok(peer.leaf)
 }
 
-fn read_csr(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+fn read_csr(path: &Path) -> Result<Vec<u8>, Failure> {
     let text = std::fs::read(path).map_err(|e| Failure::file("read", path, &e))?;
     VerifiedCsr::parse(&text).map_err(|e| {
         let place = crate::failure::Place::of_file(path);
@@ -206,8 +223,8 @@ impl Arguments {
             return Ok(Proof::certificate_files(chain, key));
         }
         match std::env::var("SIGNET_TOKEN") {
-            Ok(text) => token_of(&Zeroizing::new(text)),
-            Err(_) => Err(Failure::usage(
+            Ok(text) if !text.trim().is_empty() => token_of(&Zeroizing::new(text)),
+            _ => Err(Failure::usage(
                 "no proof is given, expected one of --token-file, --jwt-file, --certificate with --key, or SIGNET_TOKEN",
             )),
         }
@@ -235,18 +252,28 @@ impl Arguments {
 }
 
 fn of_instance(global: &Global) -> Result<(Option<String>, Fingerprint, TrustDomain), Failure> {
-    let ready = Instance::locate(global)?
-        .ready()
-        .map_err(|e| e.hint("this proof does not name the CA: give --data of a server on this machine, or --server, --fingerprint and --trust-domain"))?;
+    let instance = Instance::locate(global)?;
+    let ready = instance.ready().map_err(|e| {
+        e.hint("this proof does not name the CA: give --data of a server on this machine, or --server, --fingerprint and --trust-domain")
+    })?;
     let wrong = |e: &dyn std::fmt::Display| Failure::internal(format!("ready.json: {e}"));
-    let fingerprint = ready
-        .fingerprint
-        .ok_or_else(|| Failure::new(Reason::NotReady, "the server has no signing authority yet"))?;
+    let fingerprint = match ready.fingerprint {
+        Some(fingerprint) => fingerprint.parse().map_err(|e| wrong(&e))?,
+        // The authority came after the start.
+        None => first_root(&instance.dir().join("bundle.pem"))?,
+    };
     Ok((
         Some(reachable(&ready.grpc)),
-        fingerprint.parse().map_err(|e| wrong(&e))?,
+        fingerprint,
         TrustDomain::new(&ready.trust_domain).map_err(|e| wrong(&e))?,
     ))
+}
+
+fn first_root(bundle: &Path) -> Result<Fingerprint, Failure> {
+    let text = std::fs::read(bundle).map_err(|e| Failure::file("read", bundle, &e))?;
+    let root = CertificateDer::from_pem_slice(&text)
+        .map_err(|_| Failure::new(Reason::NotReady, "the server has no signing authority yet"))?;
+    Ok(Fingerprint::of(&root))
 }
 
 /// What listens on all addresses is reached by the name that every server has.
@@ -287,6 +314,32 @@ impl std::fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_of_somebody_else_is_refused_before_anything_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir(path("empty")).unwrap();
+        std::fs::create_dir(path("full")).unwrap();
+        std::fs::write(path("full/file"), "").unwrap();
+        std::os::unix::fs::symlink("full", path("link")).unwrap();
+        for free in ["absent", "empty", "link"] {
+            refuse_strangers(&path(free)).unwrap();
+        }
+        for taken in ["full", "full/file"] {
+            assert_eq!(
+                refuse_strangers(&path(taken)).unwrap_err().reason(),
+                Reason::Conflict,
+                "{taken}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_stands_in_no_debug() {
+        let secret: Secret = "sgt1.abc".parse().unwrap();
+        assert!(!format!("{secret:?}").contains("abc"));
+    }
 
     #[test]
     fn a_server_on_all_addresses_is_reached_by_localhost() {
