@@ -201,7 +201,7 @@ impl Folder {
 
     /// Forgets pending keys: one was answered, or will never be accepted.
     pub fn forget_pending(&self) -> Result<(), FolderError> {
-        for path in KeyType::ALL.map(|kind| self.pending_path(kind)) {
+        for path in KeyType::ALL.iter().map(|kind| self.pending_path(*kind)) {
             match fs::remove_file(&path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &path)(e)),
                 _ => {}

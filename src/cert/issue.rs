@@ -71,7 +71,7 @@ pub(crate) struct Arguments {
         help_heading = "Wishes"
     )]
     csr: Option<PathBuf>,
-    /// Kind of key: p256, p384 or ed25519
+    /// Kind of key: p256, p384, ed25519 or rsa2048
     #[arg(long, value_name = "KIND", default_value = "p256", help_heading = "Wishes")]
     key_type: KeyType,
     /// Address of the CA

@@ -101,11 +101,7 @@ impl Held {
 
     async fn renew(self, folder: &Folder) -> Result<Svid, Failure> {
         let wish = self.wish();
-        let key = match key_type(&self.key)? {
-            Some(kind) => folder.pending_key(kind)?,
-            // RSA keys are not made here: theirs is kept.
-            None => self.key.clone(),
-        };
+        let key = folder.pending_key(key_type(&self.key)?)?;
         let mut ca = Ca::new(self.stored.server.clone()).trusting(Arc::new(self.stored.bundle.clone()));
         let next = ca
             .renew(&self.svid, &key, &wish)
@@ -122,17 +118,18 @@ impl Held {
 }
 
 /// What kind of key to make next: the kind there is.
-fn key_type(key: &PrivateKey) -> Result<Option<KeyType>, Failure> {
+fn key_type(key: &PrivateKey) -> Result<KeyType, Failure> {
     let signer = key.signing_key()?;
     let kinds = [
         (SignatureScheme::ECDSA_NISTP256_SHA256, KeyType::P256),
         (SignatureScheme::ECDSA_NISTP384_SHA384, KeyType::P384),
         (SignatureScheme::ED25519, KeyType::Ed25519),
+        (SignatureScheme::RSA_PSS_SHA256, KeyType::Rsa2048),
     ];
     let found = kinds
         .into_iter()
         .find(|(scheme, _)| signer.choose_scheme(&[*scheme]).is_some());
-    Ok(found.map(|(_, kind)| kind))
+    Ok(found.map(|(_, kind)| kind).unwrap_or_default())
 }
 
 async fn stay(held: Held, arguments: &Arguments, format: Format) -> Result<(), Failure> {
@@ -143,7 +140,7 @@ async fn stay(held: Held, arguments: &Arguments, format: Format) -> Result<(), F
         .server(held.stored.server)
         .bundle(held.stored.bundle)
         .spiffe_id(held.svid.id().clone())
-        .key_type(key_type(&held.key)?.unwrap_or_default())
+        .key_type(key_type(&held.key)?)
         .folder(&arguments.folder);
     for name in wish.dns_names {
         builder = builder.dns_name(name);
@@ -229,9 +226,9 @@ mod tests {
 
     #[test]
     fn the_next_key_is_of_the_kind_of_the_present_one() {
-        for kind in [KeyType::P256, KeyType::P384, KeyType::Ed25519] {
-            let key = PrivateKey::generate(kind).unwrap();
-            assert_eq!(key_type(&key).unwrap(), Some(kind));
+        for kind in KeyType::ALL {
+            let key = PrivateKey::generate(*kind).unwrap();
+            assert_eq!(key_type(&key).unwrap(), *kind);
         }
     }
 

@@ -33,6 +33,16 @@ const METADATA: &[&str] = &[
     "selfLink",
 ];
 
+/// Fields of `metadata` that a server keeps: what `get` printed can be applied again and changes nothing.
+const SERVERS_OWN: [&str; 6] = [
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
 /// A valid document.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -44,7 +54,7 @@ pub struct Document {
     pub name: String,
     /// Its `apiVersion`.
     pub api_version: String,
-    /// The whole object with its namespace, without `status` and `metadata.managedFields`.
+    /// The whole object with its namespace, without what a server writes into it.
     pub json: Json,
     /// The usable value.
     pub resource: Resource,
@@ -207,7 +217,9 @@ fn canonical(node: &Node, names: &Names) -> Json {
 }
 
 fn fill(metadata: &mut Map<String, Json>, names: &Names) {
-    metadata.remove("managedFields");
+    for field in SERVERS_OWN {
+        metadata.remove(field);
+    }
     metadata.insert("namespace".to_owned(), names.namespace.as_str().into());
 }
 

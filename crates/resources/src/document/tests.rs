@@ -235,7 +235,9 @@ status: { observed: 1 }
     assert_eq!(document.json["metadata"]["namespace"], "default");
     assert_eq!(document.json["metadata"]["labels"]["app"], "a");
     assert!(document.json.get("status").is_none());
-    assert!(document.json["metadata"].get("managedFields").is_none());
+    for field in ["managedFields", "resourceVersion", "creationTimestamp"] {
+        assert!(document.json["metadata"].get(field).is_none(), "{field}");
+    }
 }
 
 #[test]
