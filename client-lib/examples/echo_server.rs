@@ -1,4 +1,5 @@
-//! Echoes whatever members of its trust domain send, over mutual TLS that follows its identity. See `echo_client.rs`.
+//! Echoes whatever members of its trust domain send, over mutual TLS that follows its identity, and says why it refused others. See
+//! `echo_client.rs`, and `impostor.rs` for one of the others.
 #![allow(
     clippy::print_stdout,
     reason = "an example talks to people and tests on stdout"
@@ -7,13 +8,17 @@
 mod echo;
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 
 use clap::Parser;
+use client_lib::PeerRefused;
 use echo::{Counts, Flags, report, told_to_stop};
+use rustls::CertificateError;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 #[derive(Parser)]
 struct Arguments {
@@ -44,13 +49,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, counts: Arc<Counts>) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, caller)) = listener.accept().await else {
             continue;
         };
         let (acceptor, counts) = (acceptor.clone(), counts.clone());
         tokio::spawn(async move {
+            let stream = match acceptor.accept(stream).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    Counts::add(&counts.refusals, 1);
+                    println!("refused {caller}: {}", why(&error));
+                    return;
+                }
+            };
             Counts::add(&counts.connections, 1);
-            if let Err(error) = echo(stream, acceptor, &counts).await {
+            if let Err(error) = echo(stream, &counts).await {
                 Counts::add(&counts.failures, 1);
                 println!("failure: {error}");
             }
@@ -58,8 +71,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, counts: Arc<Counts
     }
 }
 
-async fn echo(stream: TcpStream, acceptor: TlsAcceptor, counts: &Counts) -> std::io::Result<()> {
-    let mut stream = acceptor.accept(stream).await?;
+async fn echo(mut stream: TlsStream<TcpStream>, counts: &Counts) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let read = stream.read(&mut buffer).await?;
@@ -70,5 +82,19 @@ async fn echo(stream: TcpStream, acceptor: TlsAcceptor, counts: &Counts) -> std:
         stream.write_all(&buffer[..read]).await?;
         stream.flush().await?;
         Counts::add(&counts.sent, read);
+    }
+}
+
+/// Why a handshake failed, for people.
+fn why(error: &io::Error) -> String {
+    if let Some(refused) = PeerRefused::within(error) {
+        return refused.to_string();
+    }
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::NoCertificatesPresented) => "the caller presented no certificate".to_owned(),
+        Some(rustls::Error::InvalidCertificate(CertificateError::BadSignature)) => {
+            "the caller does not hold the key of the certificate that it presented".to_owned()
+        }
+        _ => error.to_string(),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use client_lib::{Authorize, Proof, X509Source};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
 /// Flags of both ends.
 #[derive(clap::Args)]
@@ -51,6 +52,8 @@ pub(crate) struct Counts {
     pub(crate) sent: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) connections: AtomicU64,
+    /// Peers that could not prove who they are, or are not expected; no failure of this end.
+    pub(crate) refusals: AtomicU64,
     pub(crate) failures: AtomicU64,
 }
 
@@ -63,12 +66,17 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [sent, received, connections, failures] =
-            [&self.sent, &self.received, &self.connections, &self.failures]
-                .map(|n| n.load(Ordering::Relaxed));
+        let [sent, received, connections, refusals, failures] = [
+            &self.sent,
+            &self.received,
+            &self.connections,
+            &self.refusals,
+            &self.failures,
+        ]
+        .map(|n| n.load(Ordering::Relaxed));
         write!(
             f,
-            "sent={sent} received={received} connections={connections} failures={failures}"
+            "sent={sent} received={received} connections={connections} refusals={refusals} failures={failures}"
         )
     }
 }
@@ -76,6 +84,8 @@ impl fmt::Display for Counts {
 /// Prints a line a second.
 pub(crate) async fn report(counts: Arc<Counts>, source: X509Source) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    // A late line is not followed by a hasty one: between two lines there is time for traffic.
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         seconds.tick().await;
         println!("{counts} rotations={}", source.status().borrow().rotations);
