@@ -1,4 +1,4 @@
-//! `authority`: on the data folder while no server runs; a running server is asked instead, and needs no restart.
+//! `authority`: on the data folder; a running server is told of what was activated, and needs no restart.
 
 use std::path::{Path, PathBuf};
 
@@ -64,9 +64,7 @@ pub(crate) async fn run(verb: Verb, global: &Global) -> Result<(), Failure> {
             trust_domain,
             server_names,
         } => {
-            let csr = offline::prepare(instance.dir(), trust_domain, &server_names)
-                .await
-                .map_err(failure)?;
+            let csr = prepare(&instance, trust_domain, &server_names).await?;
             let pem = identity::bundle::pem("CERTIFICATE REQUEST", &csr);
             runtime::atomic::write(&csr_out, pem.as_bytes(), 0o644).map_err(Failure::internal)?;
             prepared(&csr_out, &instance, global.output)
@@ -85,6 +83,32 @@ pub(crate) async fn run(verb: Verb, global: &Global) -> Result<(), Failure> {
         }
         Verb::List => list(&instance, global.output).await,
     }
+}
+
+async fn prepare(
+    instance: &Instance,
+    trust_domain: Option<TrustDomain>,
+    server_names: &[ServerName],
+) -> Result<Vec<u8>, Failure> {
+    if !instance.is_served().await {
+        return offline::prepare(instance.dir(), trust_domain, server_names)
+            .await
+            .map_err(failure);
+    }
+    let served = TrustDomain::new(&instance.ready()?.trust_domain).map_err(Failure::internal)?;
+    if let Some(other) = trust_domain.filter(|other| *other != served) {
+        return Err(Failure::new(
+            Reason::Conflict,
+            format!("the running server is of trust domain {served}, not {other}"),
+        ));
+    }
+    if !server_names.is_empty() {
+        return Err(Failure::new(
+            Reason::Conflict,
+            "a running server has its names; give others at its next start",
+        ));
+    }
+    Ok(offline::prepare_beside(instance.dir(), served)?)
 }
 
 fn prepared(csr_out: &Path, instance: &Instance, format: Format) -> Result<(), Failure> {

@@ -1,4 +1,10 @@
 //! The system from outside: real programs in processes of their own, judged by foreign ones.
 
+#![allow(
+    unreachable_pub,
+    reason = "what the tests share is public to all of them, in a program of its own"
+)]
+
+mod authority;
 mod first_steps;
 mod support;

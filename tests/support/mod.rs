@@ -1,5 +1,6 @@
 //! What the tests share: servers and commands in processes of their own, and waiting for a condition with a deadline.
 
+mod openssl;
 mod python;
 mod server;
 
@@ -8,8 +9,9 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+pub use openssl::{AUTHORITY_PROFILE, OpensslRoot, openssl};
 pub use python::python;
-pub use server::{Server, Settings};
+pub use server::{Server, Settings, http_get};
 
 /// How long anything may take that is not expected to take long.
 pub const DEADLINE: Duration = Duration::from_secs(30);

@@ -15,6 +15,8 @@ pub struct Settings {
     pub config: Option<String>,
     /// Further arguments.
     pub arguments: Vec<String>,
+    /// `signet server run` in place of `signet up`: it makes no root.
+    pub without_root: bool,
 }
 
 /// A running server; killed when dropped.
@@ -38,7 +40,8 @@ impl Server {
         Self::start_in(folder, settings)
     }
 
-    fn start_in(folder: TempDir, settings: Settings) -> Self {
+    /// The same in this folder, its data in `data`.
+    pub fn start_in(folder: TempDir, settings: Settings) -> Self {
         let data = folder.path().join("data");
         let mut command = up_command(&data, folder.path(), &settings);
         let mut child = command.spawn().expect("signet starts");
@@ -47,7 +50,7 @@ impl Server {
         let ready = wait_for("the server to be ready", || {
             if let Some(status) = child.try_wait().expect("a child can be asked") {
                 panic!(
-                    "signet up ended with {status}: {}",
+                    "signet ended with {status}: {}",
                     std::fs::read_to_string(&log).unwrap_or_default()
                 );
             }
@@ -162,7 +165,7 @@ impl Drop for Server {
     }
 }
 
-/// `signet up` on free ports, its log in `FOLDER/log`; for starts that are meant to fail too.
+/// A server on free ports, its log in `FOLDER/log`; for starts that are meant to fail too.
 pub fn up_command(data: &Path, folder: &Path, settings: &Settings) -> Command {
     let log = std::fs::File::options()
         .create(true)
@@ -170,7 +173,12 @@ pub fn up_command(data: &Path, folder: &Path, settings: &Settings) -> Command {
         .open(folder.join("log"))
         .expect("a log file");
     let mut command = signet();
-    command.args(["up", "--data"]).arg(data);
+    let verb: &[&str] = if settings.without_root {
+        &["server", "run"]
+    } else {
+        &["up"]
+    };
+    command.args(verb).arg("--data").arg(data);
     for listener in ["grpc", "crl", "metrics"] {
         let flag = format!("--listen-{listener}");
         if !settings.arguments.contains(&flag) {

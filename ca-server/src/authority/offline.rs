@@ -1,5 +1,5 @@
 //! What an operator does with signing authorities on the data folder while no server runs: prepare a key, activate the chain that was
-//! signed for it, list. A running server holds the folder's lock; activation goes to it instead (`signet.v1.Authorities`).
+//! signed for it, list. A running server holds the folder's lock: activation goes to it instead (`signet.v1.Authorities`).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +16,9 @@ use super::{answer, lifecycle};
 use crate::config::{ServerName, default_server_names};
 use crate::grpc::authorities::message;
 use crate::store::{Command, EmbeddedStore, InstanceRow, Store};
+
+/// The folder of keys in the data folder.
+const KEYS: &str = "keys";
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
@@ -48,13 +51,22 @@ pub async fn prepare(
     server_names: &[ServerName],
 ) -> Result<Vec<u8>, OfflineError> {
     let instance = Instance::open(data_dir, trust_domain, server_names).await?;
-    let internal = |e: &dyn std::fmt::Display| Refusal::new(Reason::Internal, e.to_string());
-    let prepared = PreparedAuthority::generate(instance.trust_domain.clone(), AuthorityKeyType::P256)
-        .map_err(|e| internal(&e))?;
-    instance.keys.save(&prepared).map_err(|e| internal(&e))?;
-    let csr = prepared.csr().map_err(|e| internal(&e))?;
+    let csr = make_key(&instance.keys, instance.trust_domain.clone());
     instance.close()?;
-    Ok(csr)
+    Ok(csr?)
+}
+
+/// As [`prepare`], beside the server that runs on this folder for this trust domain: a key needs no record before it is activated.
+pub fn prepare_beside(data_dir: &Path, trust_domain: TrustDomain) -> Result<Vec<u8>, Refusal> {
+    make_key(&KeyFolder::new(data_dir.join(KEYS)), trust_domain)
+}
+
+fn make_key(keys: &KeyFolder, trust_domain: TrustDomain) -> Result<Vec<u8>, Refusal> {
+    let internal = |e: &dyn std::fmt::Display| Refusal::new(Reason::Internal, e.to_string());
+    let prepared =
+        PreparedAuthority::generate(trust_domain, AuthorityKeyType::P256).map_err(|e| internal(&e))?;
+    keys.save(&prepared).map_err(|e| internal(&e))?;
+    prepared.csr().map_err(|e| internal(&e))
 }
 
 /// Activates a chain for a key that was prepared here.
@@ -94,7 +106,7 @@ impl Instance {
         server_names: &[ServerName],
     ) -> Result<Self, OfflineError> {
         let folder = InstanceFolder::claim(data_dir)?;
-        let keys = KeyFolder::new(folder.subfolder("keys", 0o700)?);
+        let keys = KeyFolder::new(folder.subfolder(KEYS, 0o700)?);
         let clock = SystemClock;
         let store = Arc::new(EmbeddedStore::open(folder.path(), Arc::new(SystemClock), |_| {})?);
         let trust_domain = settle(store.as_ref(), trust_domain, server_names).await?;

@@ -1,7 +1,7 @@
 //! The signing authorities at work: the active one, those it replaced whose leaves are still out, and the trust bundle of their
 //! roots. All of it follows the store; a set is replaced as a whole.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use identity::leaf::Leaf;
@@ -70,6 +70,8 @@ pub struct Signers {
     crl_base_url: Option<CrlBaseUrl>,
     set: ArcSwap<SignerSet>,
     bundle: watch::Sender<Arc<TrustBundle>>,
+    /// One takes over at a time: whoever read the store first must not have the last word.
+    following: Mutex<()>,
 }
 
 impl Signers {
@@ -82,12 +84,17 @@ impl Signers {
             crl_base_url,
             set: ArcSwap::default(),
             bundle: watch::Sender::new(Arc::new(empty)),
+            following: Mutex::default(),
         }
     }
 
     /// Takes over what the store says now. An authority that was there before keeps its loaded key; an active one that cannot be
     /// loaded is an error, a replaced one is passed over: it would only have signed CRLs.
     pub fn follow(&self, store: &dyn Store, now: OffsetDateTime) -> Result<(), SignerError> {
+        let _alone = self
+            .following
+            .lock()
+            .expect("nothing panics while it holds this lock");
         let (rows, revision): (Vec<AuthorityRow>, u64) = {
             let state = store.read();
             (state.authorities().cloned().collect(), state.revision())
@@ -107,9 +114,23 @@ impl Signers {
             }
             set.remember(row);
         }
-        self.set.store(Arc::new(set));
+        // The roots first: nobody is to get a chain together with a bundle that does not hold its root.
         self.publish(&rows, revision);
+        self.forget_keys(&known, &set);
+        self.set.store(Arc::new(set));
         Ok(())
+    }
+
+    /// Removes the keys of those whose last leaf has ended.
+    fn forget_keys(&self, known: &SignerSet, set: &SignerSet) {
+        for gone in known
+            .all()
+            .filter(|signer| set.chain_of(signer.key_id()).is_none())
+        {
+            if let Err(e) = self.keys.remove(gone.public_key().digest()) {
+                tracing::warn!("the key of an authority that signs no more stays: {e}");
+            }
+        }
     }
 
     fn publish(&self, rows: &[AuthorityRow], revision: u64) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{Clock, Reason, TrustBundle, Validity};
+use identity::{Clock, Fingerprint, Reason, TrustBundle, Validity};
 use issuance::RootAuthority;
 use proto::Refusal;
 use runtime::readiness::Condition;
@@ -40,6 +40,7 @@ pub(super) struct Keeper {
     signing: Condition,
     bundle_path: PathBuf,
     current: Mutex<Option<Current>>,
+    root: watch::Sender<Option<Fingerprint>>,
 }
 
 /// The server's certificate at work.
@@ -63,7 +64,13 @@ impl Keeper {
             signing: server.signing.clone(),
             bundle_path: server.folder.join(super::listeners::BUNDLE),
             current: Mutex::new(None),
+            root: watch::Sender::new(None),
         }))
+    }
+
+    /// The root of the authority at work, by which callers know the server; none while there is no such authority.
+    pub(super) fn root(&self) -> watch::Receiver<Option<Fingerprint>> {
+        self.root.subscribe()
     }
 
     /// Brings everything up to date for the first time.
@@ -80,9 +87,9 @@ impl Keeper {
         self.write_bundle(&self.signers.bundle())?;
         match self.look().await {
             Ok(()) => {}
-            Err(refusal) if refusal.reason() == Reason::NotReady => {
+            Err(refusal) if matches!(refusal.reason(), Reason::NotReady | Reason::AuthorityEnded) => {
                 tracing::warn!(
-                    "no signing authority yet: run `signet authority prepare --data {dir} --csr-out F`, have F signed, then \
+                    "no signing authority is at work ({refusal}): run `signet authority prepare --data {dir} --csr-out F`, have F signed, then \
                      `signet authority activate --data {dir} --chain F --root ROOT`",
                     dir = server.folder.path().display()
                 );
@@ -106,14 +113,22 @@ impl Keeper {
 
     async fn keep(&self) {
         let mut changed = self.store.changed();
+        let mut said = None;
         loop {
             let pause = match self.look().await {
-                Ok(()) => self.pause().await,
+                Ok(()) => {
+                    said = None;
+                    self.pause().await
+                }
                 Err(refusal) => {
-                    tracing::error!(
-                        "cannot keep the server's certificate and authority up to date: {refusal}"
-                    );
-                    self.signing.set_not_ready(refusal.message());
+                    let message = refusal.message().to_owned();
+                    self.signing.set_not_ready(&message);
+                    if said.as_ref() != Some(&message) {
+                        tracing::error!(
+                            "cannot keep the server's certificate and authority up to date: {message}"
+                        );
+                    }
+                    said = Some(message);
                     RETRY
                 }
             };
@@ -148,6 +163,9 @@ impl Keeper {
                 authority: active.key_id().to_vec(),
             });
         }
+        let root = Some(Fingerprint::of(active.root()));
+        self.root
+            .send_if_modified(|known| std::mem::replace(known, root) != root);
         Ok(())
     }
 

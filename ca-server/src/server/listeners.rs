@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use identity::Fingerprint;
 use prometheus_client::registry::Registry;
 use runtime::drain::Drain;
 use runtime::listen::{SocketFile, bind, unix_socket};
@@ -49,16 +50,12 @@ impl Listeners {
         })
     }
 
-    pub(super) fn facts(&self, server: &Server) -> Result<Ready, ServeError> {
-        let signers = server.signers.current();
+    pub(super) fn facts(&self, server: &Server, root: Option<Fingerprint>) -> Result<Ready, ServeError> {
         Ok(Ready {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             trust_domain: server.trust_domain.to_string(),
-            fingerprint: signers
-                .active()
-                .ok()
-                .map(|active| identity::Fingerprint::of(active.root()).to_string()),
+            fingerprint: root.map(|root| root.to_string()),
             grpc: self.grpc.local_addr()?,
             crl: self.crl.local_addr()?,
             metrics: self.metrics.local_addr()?,

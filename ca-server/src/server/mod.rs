@@ -76,11 +76,11 @@ pub async fn run(args: ServerArgs, mode: Mode, on_ready: impl FnOnce(&Ready)) ->
     let listeners = Listeners::bind(&server)?;
     let keeper = Keeper::new(&server, mode)?;
     keeper.start(&server).await?;
-    let facts = listeners.facts(&server)?;
+    let root = keeper.root();
+    let facts = listeners.facts(&server, *root.borrow())?;
     listeners.serve(&server, registry).await?;
     keeper.spawn(&server);
     reload::spawn(&server, args, mode);
-    let mut ready = server.readiness.watch();
     // A server without an authority waits for one with everything else at work.
     if server.certificate.is_present() {
         tokio::select! {
@@ -88,11 +88,13 @@ pub async fn run(args: ServerArgs, mode: Mode, on_ready: impl FnOnce(&Ready)) ->
             () = drain.begun() => {}
         }
     }
-    ready.mark_unchanged();
     let ready_file = ReadyFile::publish(&server.folder, &facts)?;
     on_ready(&facts);
     tokio::spawn(runtime::notify::follow(server.readiness.clone(), drain.clone()));
-    drain.begun().await;
+    tokio::select! {
+        () = ready::keep(&ready_file, facts, root) => {}
+        () = drain.begun() => {}
+    }
     drop(ready_file);
     if let Outcome::Cut { left } = drain.finish(DEADLINE).await {
         tracing::warn!("{left} connections were still at work after {DEADLINE:?} and were cut");

@@ -1,9 +1,16 @@
-//! The facts of `ready.json`.
+//! The facts of `ready.json`, and keeping the file true.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use identity::Fingerprint;
+use runtime::ready::ReadyFile;
 use serde::Serialize;
+use tokio::sync::watch;
+
+/// Pause after the file could not be written.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Where the parts of a running server are; what does not run is absent.
 #[derive(Clone, Debug, Serialize)]
@@ -28,4 +35,21 @@ pub struct Ready {
     pub admin_socket: PathBuf,
     /// The roots of the trust domain, PEM.
     pub bundle: PathBuf,
+}
+
+/// Writes the file anew whenever an authority under another root is put to work, until it is dropped.
+pub(super) async fn keep(file: &ReadyFile, mut facts: Ready, mut root: watch::Receiver<Option<Fingerprint>>) {
+    loop {
+        let fingerprint = root.borrow_and_update().map(|root| root.to_string());
+        if fingerprint != facts.fingerprint {
+            facts.fingerprint = fingerprint;
+            while let Err(e) = file.rewrite(&facts) {
+                tracing::error!("cannot tell the fingerprint of the new root, trying again: {e}");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+        if root.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
 }

@@ -4,7 +4,7 @@ use crate::atomic::{self, WriteError};
 use crate::instance::InstanceFolder;
 use serde::Serialize;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Its name in the data folder.
 pub const FILE_NAME: &str = "ready.json";
@@ -30,11 +30,20 @@ impl ReadyFile {
     /// Writes `facts` as one line of JSON, readable by all.
     pub fn publish(folder: &InstanceFolder, facts: &impl Serialize) -> Result<Self, ReadyError> {
         let path = folder.join(FILE_NAME);
-        let mut text = serde_json::to_vec(facts)?;
-        text.push(b'\n');
-        atomic::write_fleeting(&path, &text, 0o644)?;
+        write(&path, facts)?;
         Ok(Self { path })
     }
+
+    /// Puts other facts in their place, by rename.
+    pub fn rewrite(&self, facts: &impl Serialize) -> Result<(), ReadyError> {
+        write(&self.path, facts)
+    }
+}
+
+fn write(path: &Path, facts: &impl Serialize) -> Result<(), ReadyError> {
+    let mut text = serde_json::to_vec(facts)?;
+    text.push(b'\n');
+    Ok(atomic::write_fleeting(path, &text, 0o644)?)
 }
 
 impl Drop for ReadyFile {
@@ -59,6 +68,8 @@ mod tests {
         let path = dir.path().join("ready.json");
         let found: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         assert_eq!(found, facts);
+        ready.rewrite(&json!({ "pid": 8 })).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"pid\":8}\n");
         drop(ready);
         assert!(!path.exists());
     }
