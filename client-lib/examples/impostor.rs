@@ -8,6 +8,7 @@
 use std::error::Error;
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
@@ -33,7 +34,7 @@ struct Arguments {
     key: PathBuf,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = Arguments::parse();
     let chain = CertificateDer::pem_file_iter(&arguments.certificate)?.collect::<Result<Vec<_>, _>>()?;
     let key = ring::sign::any_supported_type(&PrivateKeyDer::from_pem_file(&arguments.key)?)?;
@@ -48,9 +49,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut tcp = TcpStream::connect(&arguments.connect)?;
     let mut stream = rustls::Stream::new(&mut tls, &mut tcp);
     // A client of TLS 1.3 hears of its refusal only when it reads.
-    round(&mut stream)?;
-    println!("let in");
-    Ok(())
+    Ok(match round(&mut stream) {
+        Ok(()) => {
+            println!("let in");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            println!("refused: {why}");
+            ExitCode::FAILURE
+        }
+    })
 }
 
 fn round(stream: &mut (impl std::io::Read + std::io::Write)) -> std::io::Result<()> {
