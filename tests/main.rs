@@ -7,4 +7,6 @@
 
 mod authority;
 mod first_steps;
+mod library;
+mod rotation;
 mod support;

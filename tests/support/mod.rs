@@ -1,5 +1,7 @@
 //! What the tests share: servers and commands in processes of their own, and waiting for a condition with a deadline.
 
+mod background;
+mod mesh;
 mod openssl;
 mod python;
 mod server;
@@ -9,6 +11,8 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+pub use background::Background;
+pub use mesh::Mesh;
 pub use openssl::{AUTHORITY_PROFILE, OpensslRoot, openssl};
 pub use python::python;
 pub use server::{Server, Settings, http_get};

@@ -141,12 +141,17 @@ impl Server {
     }
 
     /// `kill -9`, and started again on the same folder.
-    pub fn crash_and_restart(mut self) -> Self {
+    pub fn crash_and_restart(self) -> Self {
+        let (folder, settings) = self.kill();
+        Self::start_in(folder, settings)
+    }
+
+    /// `kill -9`; the folder and what it was started with, to start it again later.
+    pub fn kill(mut self) -> (TempDir, Settings) {
         self.child.kill().expect("a child can be killed");
         self.child.wait().expect("a child can be waited for");
-        let settings = self.settings.clone();
         let folder = std::mem::replace(&mut self.folder, TempDir::new().expect("a temporary folder"));
-        Self::start_in(folder, settings)
+        (folder, self.settings.clone())
     }
 
     /// Sends a signal by its name.
