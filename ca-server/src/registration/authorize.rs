@@ -1,5 +1,8 @@
 //! Which certificate may this caller have? Identity, names and life, each from the caller and the registrations; a CSR only wishes.
 
+mod candidates;
+mod origin;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +11,12 @@ use identity::spiffe_id::Role;
 use identity::{Reason, SpiffeId};
 use issuance::{LifeError, Profile, VerifiedCsr};
 use proto::Refusal;
-use resources::{Claims, Facts, Proof};
-use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use super::{Registered, RegistrationSet, Registrations};
-use crate::caller::{Attested, OwnCertificate, TokenProof, disagree};
+use self::candidates::Candidate;
+use self::origin::{new_origin, origin_of};
+use super::{Registered, Registrations};
+use crate::caller::Attested;
 use crate::store::entry::Origin;
 
 /// What a caller would like.
@@ -55,19 +58,6 @@ pub struct Profiles {
     pub device: Profile,
     /// For `/agent/`.
     pub agent: Profile,
-}
-
-struct Candidate {
-    spiffe_id: SpiffeId,
-    registered: Arc<Registered>,
-    token: Option<TokenTerms>,
-}
-
-/// What the maker of a token asked for besides the identity.
-#[derive(Default)]
-struct TokenTerms {
-    dns_names: Vec<String>,
-    life: Option<Duration>,
 }
 
 impl Registrations {
@@ -142,190 +132,6 @@ impl Registrations {
                 format!("paths of role {} are never granted to callers", role.word()),
             )),
         }
-    }
-
-    fn candidates(
-        &self,
-        set: &RegistrationSet,
-        attested: &Attested,
-        wished: Option<&SpiffeId>,
-        now: OffsetDateTime,
-    ) -> Result<Vec<Candidate>, Refusal> {
-        match attested {
-            Attested::Token(token) => Ok(vec![self.by_token(set, token)?]),
-            Attested::Own(own) => Ok(vec![self.by_renewal(set, own, now)?]),
-            Attested::Jwt { jwt, beside } => {
-                let facts = Facts {
-                    jwt_subject: Some(&jwt.subject),
-                    jwt_claims: Some(&jwt.claims),
-                    ..Facts::default()
-                };
-                let proof = Proof::Jwt {
-                    provider: &jwt.provider,
-                    subject: &jwt.subject,
-                };
-                let found = self.admitted(set, &proof, &facts);
-                match beside {
-                    None => Ok(found),
-                    Some(id) => match found.into_iter().find(|candidate| candidate.spiffe_id == *id) {
-                        Some(candidate) => Ok(vec![candidate]),
-                        None => Err(self.jwt_disagrees(set, &proof, &facts, id)),
-                    },
-                }
-            }
-            Attested::Foreign(foreign) => {
-                let facts = Facts {
-                    certificate_id: Some(&foreign.id),
-                    ..Facts::default()
-                };
-                let proof = Proof::Certificate {
-                    provider: &foreign.provider,
-                    id: &foreign.id,
-                };
-                let mut found = self.admitted(set, &proof, &facts);
-                found.retain(|candidate| candidate.spiffe_id.role() == Role::Device);
-                Ok(found)
-            }
-            Attested::Kernel { .. } => {
-                let wished = wished.ok_or_else(|| {
-                    Refusal::new(
-                        Reason::IdentityAmbiguous,
-                        "a call through admin.sock may have any registered identity; name one in spiffe_id",
-                    )
-                    .with("field", "spiffe_id")
-                })?;
-                let named = |registered: &&Arc<Registered>| {
-                    registered
-                        .registration
-                        .spiffe_id_for(&self.trust_domain, &Facts::default())
-                        .is_ok_and(|id| id == *wished)
-                };
-                Ok(set
-                    .iter()
-                    .filter(named)
-                    .map(|registered| candidate(wished.clone(), registered))
-                    .collect())
-            }
-        }
-    }
-
-    fn admitted(&self, set: &RegistrationSet, proof: &Proof<'_>, facts: &Facts<'_>) -> Vec<Candidate> {
-        set.iter()
-            .filter(|registered| registered.registration.grants_caller(proof).is_some())
-            .filter_map(|registered| {
-                let id = registered
-                    .registration
-                    .spiffe_id_for(&self.trust_domain, facts)
-                    .ok()?;
-                Some(candidate(id, registered))
-            })
-            .collect()
-    }
-
-    fn jwt_disagrees(
-        &self,
-        set: &RegistrationSet,
-        proof: &Proof<'_>,
-        facts: &Facts<'_>,
-        certificate: &SpiffeId,
-    ) -> Refusal {
-        match self.admitted(set, proof, facts).first() {
-            Some(other) => disagree(&other.spiffe_id, certificate),
-            None => Refusal::new(
-                Reason::IdentityNotGranted,
-                "no registration grants an identity to this JWT",
-            ),
-        }
-    }
-
-    fn by_token(&self, set: &RegistrationSet, token: &TokenProof) -> Result<Candidate, Refusal> {
-        let (name, terms) = {
-            let state = self.store.read();
-            let row = state
-                .token(&token.id)
-                .ok_or_else(|| Refusal::new(Reason::TokenInvalid, "join token is no longer known here"))?;
-            let terms = TokenTerms {
-                dns_names: row.dns_names.clone(),
-                life: (row.life > 0).then(|| Duration::from_secs(row.life)),
-            };
-            (row.registration.clone(), terms)
-        };
-        let registered = find(set, &name).ok_or_else(|| gone(&token.spiffe_id, &name))?;
-        let registration = &registered.registration;
-        let still = registration.grants_caller(&Proof::Token).is_some()
-            && registration
-                .spiffe_id_for(&self.trust_domain, &Facts::default())
-                .is_ok_and(|id| id == token.spiffe_id);
-        if !still {
-            return Err(narrowed(&token.spiffe_id, &name));
-        }
-        Ok(Candidate {
-            spiffe_id: token.spiffe_id.clone(),
-            registered: Arc::clone(registered),
-            token: Some(terms),
-        })
-    }
-
-    /// A certificate renews its own identity while the registration that granted it exists and still grants: the same identity,
-    /// `renewFor` not passed, and the line of `callers` that admitted the first of the lineage still admits its caller.
-    fn by_renewal(
-        &self,
-        set: &RegistrationSet,
-        own: &OwnCertificate,
-        now: OffsetDateTime,
-    ) -> Result<Candidate, Refusal> {
-        let issued = &own.issued;
-        let registered = find(set, &issued.registration)
-            .filter(|registered| registered.reference.created_revision == issued.registration_created)
-            .ok_or_else(|| gone(&own.id, &issued.registration))?;
-        let registration = &registered.registration;
-        let origin = origin_of(own);
-        let claims: Option<Map<String, Value>> = serde_json::from_str(&origin.claims).ok();
-        let claims: Option<&dyn Claims> = claims.as_ref().map(|claims| claims as _);
-        let facts = Facts {
-            jwt_subject: (origin.method == "jwt").then_some(origin.subject.as_str()),
-            jwt_claims: claims,
-            certificate_id: (origin.method == "certificate").then_some(origin.subject.as_str()),
-            ..Facts::default()
-        };
-        let names_it = registration
-            .spiffe_id_for(&self.trust_domain, &facts)
-            .is_ok_and(|id| id == own.id);
-        let admits = match origin.method.as_str() {
-            "token" => registration.grants_caller(&Proof::Token).is_some(),
-            "jwt" => registration
-                .grants_caller(&Proof::Jwt {
-                    provider: &origin.provider,
-                    subject: &origin.subject,
-                })
-                .is_some(),
-            "certificate" => registration
-                .grants_caller(&Proof::Certificate {
-                    provider: &origin.provider,
-                    id: &origin.subject,
-                })
-                .is_some(),
-            "admin" => true,
-            _ => false,
-        };
-        if !names_it || !admits {
-            return Err(narrowed(&own.id, &issued.registration));
-        }
-        let age = now.unix_timestamp().saturating_sub(origin.at);
-        if let Some(longest) = registration.renew_for()
-            && u64::try_from(age).unwrap_or(0) > longest.as_secs()
-        {
-            return Err(Refusal::new(
-                Reason::IdentityNotGranted,
-                format!(
-                    "registration {} lets a lineage renew for {} and this one is {} s old; prove the identity anew",
-                    issued.registration,
-                    identity::duration::print(longest),
-                    age
-                ),
-            ));
-        }
-        Ok(candidate(own.id.clone(), registered))
     }
 }
 
@@ -440,72 +246,6 @@ fn grant_names(
     } else {
         csr.dns_names().to_vec()
     })
-}
-
-fn candidate(spiffe_id: SpiffeId, registered: &Arc<Registered>) -> Candidate {
-    Candidate {
-        spiffe_id,
-        registered: Arc::clone(registered),
-        token: None,
-    }
-}
-
-fn find<'a>(set: &'a RegistrationSet, full_name: &str) -> Option<&'a Arc<Registered>> {
-    let (namespace, name) = full_name.split_once('/')?;
-    set.get(namespace, name)
-}
-
-fn gone(id: &SpiffeId, registration: &str) -> Refusal {
-    Refusal::new(
-        Reason::IdentityNotGranted,
-        format!("registration {registration}, which granted {id}, was deleted (one applied again under its name is another); prove the identity anew"),
-    )
-    .with("name", id)
-}
-
-fn narrowed(id: &SpiffeId, registration: &str) -> Refusal {
-    Refusal::new(
-        Reason::IdentityNotGranted,
-        format!("registration {registration} no longer grants {id} to this caller; ask its owner or prove the identity anew"),
-    )
-    .with("name", id)
-}
-
-fn origin_of(own: &OwnCertificate) -> Origin {
-    own.issued.origin.clone().unwrap_or_default()
-}
-
-fn new_origin(attested: &Attested, registration: &resources::Registration, now: OffsetDateTime) -> Origin {
-    let (provider, subject) = match attested {
-        Attested::Token(token) => (String::new(), token.id.clone()),
-        Attested::Jwt { jwt, .. } => (jwt.provider.clone(), jwt.subject.clone()),
-        Attested::Foreign(foreign) => (foreign.provider.clone(), foreign.id.clone()),
-        Attested::Own(_) | Attested::Kernel { .. } => (String::new(), attested.to_string()),
-    };
-    let claims = match attested {
-        Attested::Jwt { jwt, .. } => claims_read(registration, &jwt.claims),
-        _ => String::new(),
-    };
-    Origin {
-        at: now.unix_timestamp(),
-        method: attested.method().to_owned(),
-        provider,
-        subject,
-        claims,
-    }
-}
-
-/// The claims that a registration's template reads, so that renewals can be judged without the token.
-fn claims_read(registration: &resources::Registration, claims: &Map<String, Value>) -> String {
-    let read: Map<String, Value> = registration
-        .claims_read()
-        .filter_map(|name| Some((name.to_owned(), claims.get(name)?.clone())))
-        .collect();
-    if read.is_empty() {
-        String::new()
-    } else {
-        Value::Object(read).to_string()
-    }
 }
 
 fn life_refused(error: &LifeError, longest: Duration) -> Refusal {
