@@ -7,6 +7,7 @@
 
 mod authority;
 mod first_steps;
+mod house;
 mod library;
 mod rotation;
 mod support;

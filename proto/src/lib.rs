@@ -12,6 +12,7 @@ pub use time::{duration_from_message, duration_to_message, timestamp_from_messag
 /// Signet's own API, `signet.v1`.
 #[allow(
     missing_docs,
+    clippy::allow_attributes_without_reason,
     unused_qualifications,
     clippy::all,
     clippy::pedantic,
@@ -25,6 +26,7 @@ pub mod v1 {
 /// The CA protocol of stock mesh proxies, `istio.v1.auth`.
 #[allow(
     missing_docs,
+    clippy::allow_attributes_without_reason,
     unused_qualifications,
     clippy::all,
     clippy::pedantic,

@@ -33,11 +33,9 @@ pub fn program(name: &str) -> Command {
             .args([
                 "build",
                 "--quiet",
-                "-p",
+                "--workspace",
+                "--bin",
                 "root-ca",
-                "-p",
-                "client-lib",
-                "--bins",
                 "--examples",
             ])
             .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -1,3 +1,5 @@
+//! Audit lines and their counts, as a log collector reads them.
+
 use super::*;
 use runtime::readiness::Readiness;
 use serde_json::Value;

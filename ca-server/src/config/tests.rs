@@ -1,3 +1,5 @@
+//! Flags, variables and file together, and what of them is refused.
+
 use super::*;
 use clap::{CommandFactory, Parser};
 use serde_json::Value;

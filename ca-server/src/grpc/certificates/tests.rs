@@ -1,3 +1,5 @@
+//! The service `Certificates`, asked by an administrator and by others.
+
 use super::*;
 use crate::grpc::admin::bench::{Bench, NOW};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The service `Resources`, asked by an administrator and by others.
+
 use super::*;
 use crate::grpc::admin::bench::Bench;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The service `Tokens`, asked by an administrator and by others.
+
 use super::*;
 use crate::grpc::admin::bench::{Bench, NOW, ROOT};
 use crate::store::{NewResource, Outcome};

@@ -1,3 +1,5 @@
+//! Requests that are accepted, and what is taken from them.
+
 use identity::{KeyDigest, Reason, TrustDomain};
 
 use super::recipe::{Recipe, dns, uri};

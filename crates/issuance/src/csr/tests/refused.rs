@@ -1,3 +1,5 @@
+//! Requests that are refused, each with the reason that comes first in the order of the checks.
+
 use identity::Reason;
 
 use super::recipe::{Recipe, dns, extension_request, san, uri};
