@@ -6,6 +6,7 @@
 )]
 
 mod authority;
+mod documents;
 mod first_steps;
 mod house;
 mod library;
