@@ -11,4 +11,5 @@ mod first_steps;
 mod house;
 mod library;
 mod rotation;
+mod server;
 mod support;

@@ -28,6 +28,11 @@ impl Background {
         }
     }
 
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it wrote so far.
     pub fn text(&self) -> String {
         std::fs::read_to_string(&self.output).unwrap_or_default()

@@ -15,7 +15,7 @@ pub use background::Background;
 pub use mesh::Mesh;
 pub use openssl::{AUTHORITY_PROFILE, OpensslRoot, openssl};
 pub use python::python;
-pub use server::{Server, Settings, http_get};
+pub use server::{Server, Settings, http_get, server_command};
 
 /// How long anything may take that is not expected to take long.
 pub const DEADLINE: Duration = Duration::from_secs(30);

@@ -43,7 +43,7 @@ impl Server {
     /// The same in this folder, its data in `data`.
     pub fn start_in(folder: TempDir, settings: Settings) -> Self {
         let data = folder.path().join("data");
-        let mut command = up_command(&data, folder.path(), &settings);
+        let mut command = server_command(&data, folder.path(), &settings);
         let mut child = command.spawn().expect("signet starts");
         let pid = child.id();
         let log = folder.path().join("log");
@@ -171,7 +171,7 @@ impl Drop for Server {
 }
 
 /// A server on free ports, its log in `FOLDER/log`; for starts that are meant to fail too.
-pub fn up_command(data: &Path, folder: &Path, settings: &Settings) -> Command {
+pub fn server_command(data: &Path, folder: &Path, settings: &Settings) -> Command {
     let log = std::fs::File::options()
         .create(true)
         .append(true)

@@ -86,6 +86,8 @@ where
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
+        // A line that stderr does not take is lost. To complain of it on stderr would panic, and end whichever thread logs.
+        .log_internal_errors(false)
         .with_ansi(colours);
     Ok(match format {
         Format::Text => Box::new(builder.compact().with_target(false).finish()),
