@@ -10,6 +10,7 @@ mod documents;
 mod first_steps;
 mod house;
 mod library;
+mod renewal;
 mod rotation;
 mod server;
 mod support;
