@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use ca_server::authority::offline::{self, OfflineError};
+use ca_server::authority::offline::{self, DEFAULT_TRUST_DOMAIN, OfflineError};
 use ca_server::config::ServerName;
 use clap::Subcommand;
 use identity::{Reason, TrustDomain};
+use issuance::AuthorityCsr;
 use proto::v1;
 use proto::v1::authorities_client::AuthoritiesClient;
 use rustls_pki_types::CertificateDer;
@@ -64,10 +65,17 @@ pub(crate) async fn run(verb: Verb, global: &Global) -> Result<(), Failure> {
             trust_domain,
             server_names,
         } => {
+            let given = trust_domain.is_some();
             let csr = prepare(&instance, trust_domain, &server_names).await?;
             let pem = identity::bundle::pem("CERTIFICATE REQUEST", &csr);
             runtime::atomic::write(&csr_out, pem.as_bytes(), 0o644).map_err(Failure::internal)?;
-            prepared(&csr_out, &instance, global.output)
+            let csr = AuthorityCsr::parse(&csr).map_err(Failure::internal)?;
+            if !given && csr.trust_domain().as_str() == DEFAULT_TRUST_DOMAIN {
+                output::remark(
+                    "no trust domain was given, so it is example.org for the life of this data folder; --trust-domain sets another in a new one",
+                );
+            }
+            prepared(&csr_out, csr.trust_domain(), &instance, global.output)
         }
         Verb::Activate { chain, root } => {
             let (chain, root) = (certificates(&chain)?, one_certificate(&root)?);
@@ -111,11 +119,17 @@ async fn prepare(
     Ok(offline::prepare_beside(instance.dir(), served)?)
 }
 
-fn prepared(csr_out: &Path, instance: &Instance, format: Format) -> Result<(), Failure> {
+fn prepared(
+    csr_out: &Path,
+    trust_domain: &TrustDomain,
+    instance: &Instance,
+    format: Format,
+) -> Result<(), Failure> {
     let (csr, dir) = (csr_out.display(), instance.dir().display());
-    output::show(format, &json!({ "csr": csr.to_string() }), || {
+    let value = json!({ "csr": csr.to_string(), "trustDomain": trust_domain.as_str() });
+    output::show(format, &value, || {
         format!(
-            "CSR for an authority written to {csr}; its key stays under {dir}/keys\n\
+            "CSR for an authority of {trust_domain} written to {csr}; its key stays under {dir}/keys\n\
              Have it signed, then: signet authority activate --data {dir} --chain CHAIN --root ROOT"
         )
     })

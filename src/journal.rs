@@ -67,7 +67,11 @@ fn hash(text: &str) -> Result<Hash, String> {
 
 fn facts(verified: &Verified) -> output::Facts {
     let torn = verified.torn.as_ref().map(ToString::to_string);
-    output::Facts::new("the record is whole")
+    let facts = output::Facts::new(match verified.contains_head {
+        None => "the record is whole",
+        Some(_) => "the record is whole, and the given head is in its chain",
+    });
+    facts
         .fact("head", "head", verified.head.to_string())
         .fact("last position", "position", verified.head.position)
         .fact("signed up to", "signedTo", verified.signed_to)

@@ -22,6 +22,18 @@ pub enum Decision {
     Forked,
 }
 
+impl Decision {
+    fn word(self) -> &'static str {
+        match self {
+            Decision::Issued => "issued",
+            Decision::Replayed => "replayed",
+            Decision::Refused => "refused",
+            Decision::Changed => "changed",
+            Decision::Forked => "forked",
+        }
+    }
+}
+
 /// One decision, with what is known of it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -92,6 +104,18 @@ impl Line {
             message: Some(refusal.message().to_owned()),
             ..Self::new(time, Decision::Refused, caller)
         }
+    }
+
+    /// The same for people, in the log.
+    pub(super) fn log(&self) {
+        tracing::debug!(
+            identity = self.identity,
+            serial = self.serial.map(tracing::field::display),
+            caller = self.caller,
+            what = self.message,
+            "{}",
+            self.decision.word()
+        );
     }
 }
 

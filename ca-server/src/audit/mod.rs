@@ -83,12 +83,14 @@ impl Audit {
 
     /// Writes one line, soon.
     pub fn write(&self, line: Line) {
+        line.log();
         self.send(Message::Line(Box::new(line)));
     }
 
     /// A refusal before the caller may ask for anything (steps 1 to 3): one line for each reason and second, with the count of those
     /// that were passed over since the last. `caller` is a network address, or what the caller claims.
     pub fn refused_early(&self, refusal: &Refusal, method: &'static str, caller: &str) {
+        log_refusal(refusal, caller);
         let now = self.shared.clock.now();
         let Some(count) = lock(&self.shared.samples).take(refusal.reason(), now) else {
             return;
@@ -96,12 +98,13 @@ impl Audit {
         let mut line = Line::refused(now, refusal, caller);
         line.method = Some(method);
         line.count = Some(count).filter(|count| *count > 1);
-        self.write(line);
+        self.send(Message::Line(Box::new(line)));
     }
 
     /// A refusal of a caller that proved who it is (step 4 and later): the first of each caller, reason and minute is a line at once,
     /// the minute's count a line and a journal entry when it ends.
     pub fn refused(&self, refusal: &Refusal, caller: &str, complete: impl FnOnce(&mut Line)) {
+        log_refusal(refusal, caller);
         let now = self.shared.clock.now();
         let (first, over) = lock(&self.shared.minute).count(caller, refusal, now);
         if !over.is_empty() {
@@ -110,7 +113,7 @@ impl Audit {
         if first {
             let mut line = Line::refused(now, refusal, caller);
             complete(&mut line);
-            self.write(line);
+            self.send(Message::Line(Box::new(line)));
         }
     }
 
@@ -169,6 +172,17 @@ impl Shared {
             forks: Mutex::default(),
         }
     }
+}
+
+/// For people who ask for each request (`log.level: debug`): every refusal, also those that the audit log only counts.
+fn log_refusal(refusal: &Refusal, caller: &str) {
+    // As fields, so that what a stranger sent is escaped.
+    tracing::debug!(
+        reason = refusal.reason().word(),
+        caller,
+        why = refusal.message(),
+        "refused"
+    );
 }
 
 /// The state behind these locks is counters, right after any panic.

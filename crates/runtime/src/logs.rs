@@ -16,6 +16,9 @@ pub const VARIABLE: &str = "SIGNET_LOG";
 
 const DEFAULT_LEVEL: &str = "info";
 
+/// Libraries for which every frame and handshake is worth a line at `debug`; there they stay at `info`, at `trace` they speak.
+const CHATTY: &str = "h2=info,hyper=info,hyper_util=info,rustls=info,tonic=info,tower=info";
+
 /// What a line of the log looks like (`--log-format`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
@@ -79,7 +82,11 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(level).map_err(|error| LogError::Level {
+    let directives = match level {
+        "debug" => format!("{level},{CHATTY}"),
+        _ => level.to_owned(),
+    };
+    let filter = EnvFilter::try_new(directives).map_err(|error| LogError::Level {
         found: level.chars().take(100).collect(),
         why: error.to_string(),
     })?;
@@ -131,6 +138,24 @@ pub(crate) mod tests {
         for part in ["WARN", "listening", "port=15012"] {
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn debug_is_about_our_own_work_and_trace_about_everything() {
+        let events = || {
+            tracing::debug!("a decision");
+            tracing::debug!(target: "h2::codec", "a frame");
+        };
+        let debug = logged(Format::Text, "debug", events);
+        assert!(
+            debug.contains("a decision") && !debug.contains("a frame"),
+            "{debug}"
+        );
+        let trace = logged(Format::Text, "trace", events);
+        assert!(
+            trace.contains("a decision") && trace.contains("a frame"),
+            "{trace}"
+        );
     }
 
     #[test]
