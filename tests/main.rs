@@ -6,6 +6,7 @@
 )]
 
 mod authority;
+mod demo;
 mod documents;
 mod first_steps;
 mod house;
