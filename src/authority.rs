@@ -9,6 +9,7 @@ use identity::{Reason, TrustDomain};
 use issuance::AuthorityCsr;
 use proto::v1;
 use proto::v1::authorities_client::AuthoritiesClient;
+use proto::v1::certificate_authority_client::CertificateAuthorityClient;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
@@ -103,7 +104,9 @@ async fn prepare(
             .await
             .map_err(failure);
     }
-    let served = TrustDomain::new(&instance.ready()?.trust_domain).map_err(Failure::internal)?;
+    let mut client = CertificateAuthorityClient::new(instance.connect().await?);
+    let bundle = client.get_bundle(v1::GetBundleRequest::default()).await?;
+    let served = TrustDomain::new(&bundle.into_inner().trust_domain).map_err(Failure::internal)?;
     if let Some(other) = trust_domain.filter(|other| *other != served) {
         return Err(Failure::new(
             Reason::Conflict,

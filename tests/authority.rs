@@ -285,3 +285,63 @@ fn leaves_of_the_old_and_the_new_authority_verify_each_other_and_nothing_restart
     run(signet().args(["cert", "renew", "--force"]).arg(&old));
     assert_eq!(intermediate(&old), intermediate(&new));
 }
+
+#[test]
+fn an_authority_near_its_end_clips_then_readiness_falls_and_a_new_one_takes_over_also_after_its_end() {
+    let ceremony = Ceremony::new();
+    let (root, chain) = (ceremony.path("root"), ceremony.path("chain.pem"));
+    root_ca_init(&root);
+    let csr = ceremony.prepare();
+    run(program("root-ca")
+        .args(["sign", "--yes", "--life", "16s", "--root"])
+        .arg(&root)
+        .arg("--csr")
+        .arg(&csr)
+        .arg("--out")
+        .arg(&chain));
+    run(&mut ceremony.activation(&chain, &root.join("root.pem")));
+    let server = ceremony.serve();
+    let root = server.path("root");
+    let web = issue(&server, "web", &root.join("root.pem"));
+    let end = |file: &Path| {
+        run(openssl(server.folder())
+            .args(["x509", "-noout", "-enddate", "-in"])
+            .arg(file))
+    };
+    assert_eq!(
+        end(&web.join("svid.pem")),
+        end(&server.path("chain.pem")),
+        "it is clipped"
+    );
+
+    let reason = |server: &Server, word: &str| {
+        wait_for(word, || {
+            let said = server.signet(&["health"]).output().expect("signet runs");
+            let text = String::from_utf8_lossy(&said.stderr).into_owned();
+            (said.status.code() == Some(1) && text.contains(word)).then_some(())
+        });
+    };
+    reason(&server, "the signing authority ends at");
+    reason(&server, "the signing authority ended at");
+    let server = server.restart();
+    assert_eq!(
+        server.ready.get("fingerprint"),
+        None,
+        "nothing can be verified by it"
+    );
+    reason(&server, "the signing authority ended at");
+
+    let (csr, chain) = (server.path("second.csr"), server.path("second.pem"));
+    run(server
+        .signet(&["authority", "prepare"])
+        .arg("--csr-out")
+        .arg(&csr));
+    root_ca_sign(&root, &csr, &chain);
+    run(&mut activation(
+        server.signet(&["authority", "activate"]),
+        &chain,
+        &root.join("root.pem"),
+    ));
+    run(&mut server.signet(&["health", "--wait", "30s"]));
+    issue(&server, "again", &root.join("root.pem"));
+}

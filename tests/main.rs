@@ -6,6 +6,7 @@
 )]
 
 mod authority;
+mod connections;
 mod demo;
 mod documents;
 mod first_steps;

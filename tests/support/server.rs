@@ -123,8 +123,13 @@ impl Server {
     }
 
     /// SIGTERM, and the exit code.
-    pub fn terminate(mut self) -> (i32, TempDir) {
+    pub fn terminate(self) -> (i32, TempDir) {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for the end that a signal began, and returns the exit code.
+    pub fn ended(mut self) -> (i32, TempDir) {
         let status = wait_for("the server to drain", || {
             self.child.try_wait().expect("a child can be asked")
         });

@@ -87,9 +87,9 @@ impl Keeper {
         self.write_bundle(&self.signers.bundle())?;
         match self.look().await {
             Ok(()) => {}
-            Err(refusal) if matches!(refusal.reason(), Reason::NotReady | Reason::AuthorityEnded) => {
+            Err(refusal) if refusal.reason() == Reason::NotReady => {
                 tracing::warn!(
-                    "no signing authority is at work ({refusal}): run `signet authority prepare --data {dir} --csr-out F`, have F signed, then \
+                    "no signing authority yet: run `signet authority prepare --data {dir} --csr-out F`, have F signed, then \
                      `signet authority activate --data {dir} --chain F --root ROOT`",
                     dir = server.folder.path().display()
                 );
@@ -153,10 +153,15 @@ impl Keeper {
             .as_ref()
             .is_some_and(|current| current.authority == active.key_id() && now < current.validity.middle());
         if !fits {
-            let (key, validity) = self
+            let issued = self
                 .authority
                 .issue_server_certificate(&self.names, &self.profiles.server)
-                .await?;
+                .await;
+            let (key, validity) = match issued {
+                // Readiness has said so; the certificate that is there serves until its own end.
+                Err(refusal) if refusal.reason() == Reason::AuthorityEnded => return Ok(()),
+                issued => issued?,
+            };
             self.certificate.replace(key);
             *current = Some(Current {
                 validity,
@@ -197,6 +202,10 @@ impl Keeper {
                 );
                 self.signing.set_ready();
             }
+            (None, Standing::Ended) => self.signing.set_not_ready(format!(
+                "the signing authority ended at {}; activate a new one",
+                active.not_after()
+            )),
             (None, _) => self.signing.set_not_ready(format!(
                 "the signing authority ends at {}, less than one leaf life ({}) from now; activate a new one",
                 active.not_after(),
