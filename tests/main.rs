@@ -12,6 +12,7 @@ mod documents;
 mod first_steps;
 mod house;
 mod library;
+mod observability;
 mod renewal;
 mod rotation;
 mod server;

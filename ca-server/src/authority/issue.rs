@@ -241,6 +241,7 @@ impl Authority {
         let line = |decision| Line {
             identity: Some(issued.spiffe_id.clone()),
             serial,
+            parent: identity::Serial::from_bytes(&issued.parent).ok(),
             method: Some(attested.method()),
             registration: Some(issued.registration.clone()),
             position: Some(*position),
