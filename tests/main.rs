@@ -13,6 +13,7 @@ mod first_steps;
 mod house;
 mod library;
 mod observability;
+mod reload;
 mod renewal;
 mod rotation;
 mod server;
