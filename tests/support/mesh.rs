@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use client_lib::{Authorize, X509Source};
@@ -27,7 +27,7 @@ pub struct Tally {
     /// Connections begun.
     pub attempts: AtomicU64,
     /// What went wrong, on either side.
-    pub failures: AtomicU64,
+    failures: Mutex<Vec<String>>,
     /// Connections whose ends had certificates of different authorities.
     pub across: AtomicU64,
     /// Bytes that went out on the connection that stays open.
@@ -38,14 +38,9 @@ pub struct Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [attempts, failures, across, sent, returned] = [
-            &self.attempts,
-            &self.failures,
-            &self.across,
-            &self.sent,
-            &self.returned,
-        ]
-        .map(|count| count.load(Ordering::SeqCst));
+        let failures = self.failures().len();
+        let [attempts, across, sent, returned] = [&self.attempts, &self.across, &self.sent, &self.returned]
+            .map(|count| count.load(Ordering::SeqCst));
         write!(
             f,
             "attempts {attempts}, failures {failures}, between authorities {across}, \
@@ -57,8 +52,14 @@ impl fmt::Display for Tally {
 impl Tally {
     /// A connection that did not do what it should.
     fn fail(&self, what: &str, error: &io::Error) {
-        self.failures.fetch_add(1, Ordering::SeqCst);
-        eprintln!("failure: {what}: {error}");
+        self.failures().push(format!("{what}: {error}"));
+    }
+
+    /// What went wrong so far.
+    pub fn failures(&self) -> MutexGuard<'_, Vec<String>> {
+        self.failures
+            .lock()
+            .expect("nothing panics while it holds this lock")
     }
 }
 
