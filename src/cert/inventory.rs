@@ -178,6 +178,19 @@ async fn get(client: &mut CertificatesClient<Channel>, serial: &str) -> Result<v
     Ok(client.get_certificate(request).await?.into_inner())
 }
 
+/// Since it was made: notBefore lies before that, so that a fresh one would look old.
+fn age(certificate: &v1::Certificate) -> String {
+    let made = certificate
+        .serial
+        .parse()
+        .ok()
+        .and_then(|serial| issuance::serial::made_at(&serial));
+    match made {
+        Some(made) => output::age(made, OffsetDateTime::now_utc()),
+        None => message::age(certificate.not_before.as_ref()),
+    }
+}
+
 /// Revoked, ended, or valid.
 fn state(certificate: &v1::Certificate) -> &'static str {
     let ended =
@@ -204,7 +217,7 @@ fn table(certificates: &[v1::Certificate], wide: bool) -> String {
             certificate.spiffe_id.clone(),
             state(certificate).to_owned(),
             message::moment(certificate.not_after.as_ref()),
-            message::age(certificate.not_before.as_ref()),
+            age(certificate),
         ];
         let more = [
             &certificate.method,

@@ -18,7 +18,7 @@ mod oid;
 mod openssl;
 mod profile;
 mod root;
-mod serial;
+pub mod serial;
 
 pub use authority::{AuthorityError, CrlBaseUrl, CrlBaseUrlError, PreparedAuthority, SigningAuthority};
 pub use authority_key::{AuthorityKeyType, AuthorityKeyTypeError, KeyError};

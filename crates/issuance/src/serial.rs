@@ -4,8 +4,8 @@
 use identity::Serial;
 use ring::error::Unspecified;
 use ring::rand::{SecureRandom, SystemRandom};
-use time::OffsetDateTime;
 use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
 
 const EPOCH: OffsetDateTime = datetime!(2020-01-01 00:00 UTC);
 
@@ -21,9 +21,23 @@ pub(crate) fn fresh(now: OffsetDateTime) -> Result<Serial, Unspecified> {
     Serial::from_bytes(&octets).map_err(|_| Unspecified)
 }
 
+/// When a serial number of ours was made, to the second; `None` for one of another form. A certificate's notBefore is earlier.
+pub fn made_at(serial: &Serial) -> Option<OffsetDateTime> {
+    let (seconds, random) = serial.as_bytes().split_first_chunk()?;
+    let seconds = u32::from_be_bytes(*seconds);
+    (random.len() == 16).then(|| EPOCH + Duration::seconds(i64::from(seconds)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_serial_tells_when_it_was_made() {
+        let now = datetime!(2026-01-01 00:00:07 UTC);
+        assert_eq!(made_at(&fresh(now).unwrap()), Some(now));
+        assert_eq!(made_at(&Serial::from_bytes(&[1, 2, 3, 4, 5]).unwrap()), None);
+    }
 
     #[test]
     fn serials_are_twenty_octets_positive_distinct_and_ordered_in_time() {
