@@ -29,7 +29,8 @@ pub fn signet() -> Command {
 pub fn program(name: &str) -> Command {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let built = Command::new(env!("CARGO"))
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
             .args([
                 "build",
                 "--quiet",
@@ -38,11 +39,15 @@ pub fn program(name: &str) -> Command {
                 "root-ca",
                 "--examples",
             ])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            // Set for tests by the cargo that runs them; ring's build script would see a change in it, and all be built twice.
-            .env_remove("CARGO_MANIFEST_DIR")
-            .status()
-            .expect("cargo runs");
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        // What cargo tells a test of its package: ring's build script would take it for a change, and all be built twice.
+        for (name, _) in std::env::vars_os() {
+            let is_of_package = |prefix| name.to_str().is_some_and(|name| name.starts_with(prefix));
+            if ["CARGO_MANIFEST_", "CARGO_PKG_"].into_iter().any(is_of_package) {
+                cargo.env_remove(&name);
+            }
+        }
+        let built = cargo.status().expect("cargo runs");
         assert!(built.success(), "the programs do not build");
     });
     let path = Path::new(env!("CARGO_BIN_EXE_signet"))
