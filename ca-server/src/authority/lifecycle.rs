@@ -53,10 +53,19 @@ pub async fn renew_under(
         .keys()
         .save(&prepared)
         .map_err(|e| refuse(Reason::Internal, e))?;
+    let digest = prepared.public_key().digest();
     let authority = prepared
         .activate(&[signed.der], root.certificate(), now)
         .map_err(|e| refuse(e.reason(), e))?;
-    put_to_work(&authority, signers, store, "server", now).await
+    let done = put_to_work(&authority, signers, store, "server", now).await;
+    if done.is_err() && store.read().authority(authority.key_id()).is_none() {
+        // It will be tried again with another key.
+        signers
+            .keys()
+            .remove(digest)
+            .map_err(|e| refuse(Reason::Internal, e))?;
+    }
+    done
 }
 
 /// Activates a chain that was signed elsewhere for a key prepared here. Says which of key, chain, profile and trust domain is wrong.

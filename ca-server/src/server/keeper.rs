@@ -23,6 +23,10 @@ use crate::tls::ServerCertificate;
 
 /// Longest pause between two looks: a clock that jumped is noticed within it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often the log warns of an authority that nobody renews by itself.
+const WARN_EVERY: Duration = Duration::from_secs(3600);
+/// How often at most the renewal of an authority is tried in what is left of its life.
+const TRIES: u32 = 20;
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -41,6 +45,7 @@ pub(super) struct Keeper {
     bundle_path: PathBuf,
     current: Mutex<Option<Current>>,
     root: watch::Sender<Option<Fingerprint>>,
+    warned_at: std::sync::Mutex<Option<OffsetDateTime>>,
 }
 
 /// The server's certificate at work.
@@ -65,6 +70,7 @@ impl Keeper {
             bundle_path: server.folder.join(super::listeners::BUNDLE),
             current: Mutex::new(None),
             root: watch::Sender::new(None),
+            warned_at: std::sync::Mutex::default(),
         }))
     }
 
@@ -191,15 +197,17 @@ impl Keeper {
             .map_err(|e| Refusal::new(Reason::Internal, e.to_string()))?
             .filter(|root| root.certificate() == active.root());
         match (root, standing) {
-            (Some(root), _) => {
-                self.renew_authority(&root, now).await?;
-                self.signing.set_ready();
-            }
+            (Some(root), _) => match self.renew_authority(&root, now).await {
+                Ok(()) => self.signing.set_ready(),
+                // The present one has half of its life left.
+                Err(refusal) if standing == Standing::Due => {
+                    tracing::error!("the signing authority is not renewed yet: {refusal}");
+                    self.signing.set_ready();
+                }
+                Err(refusal) => return Err(refusal),
+            },
             (None, Standing::Due) => {
-                tracing::warn!(
-                    "the signing authority ends at {}, past the middle of its life; prepare and activate a new one",
-                    active.not_after()
-                );
+                self.warn_of_end(active.not_after(), now);
                 self.signing.set_ready();
             }
             (None, Standing::Ended) => self.signing.set_not_ready(format!(
@@ -213,6 +221,19 @@ impl Keeper {
             )),
         }
         Ok(())
+    }
+
+    fn warn_of_end(&self, end: OffsetDateTime, now: OffsetDateTime) {
+        let mut last = self
+            .warned_at
+            .lock()
+            .expect("nothing panics while it holds this lock");
+        if last.is_none_or(|last| now >= last + WARN_EVERY) {
+            *last = Some(now);
+            tracing::warn!(
+                "the signing authority ends at {end}, past the middle of its life; prepare and activate a new one"
+            );
+        }
     }
 
     async fn renew_authority(&self, root: &RootAuthority, now: OffsetDateTime) -> Result<(), Refusal> {
@@ -234,22 +255,26 @@ impl Keeper {
         Ok(())
     }
 
-    /// Until the next thing is due.
+    /// Until the next thing is due, or is to be tried again.
     async fn pause(&self) -> Duration {
         let now = self.clock.now();
         let signers = self.signers.current();
-        let authority = signers.active().ok().map(|active| active.validity().middle());
-        let certificate = self
-            .current
-            .lock()
-            .await
+        let authority = signers.active().ok().map(|active| {
+            let validity = active.validity();
+            if now < validity.middle() {
+                until(validity.middle(), now)
+            } else {
+                (until(validity.not_after(), now) / TRIES).max(RETRY)
+            }
+        });
+        let current = self.current.lock().await;
+        let certificate = current
             .as_ref()
-            .map(|current| current.validity.middle());
+            .map(|current| until(current.validity.middle(), now))
+            .filter(|left| !left.is_zero());
         [authority, certificate]
             .into_iter()
             .flatten()
-            .filter(|due| *due > now)
-            .map(|due| (due - now).unsigned_abs())
             .min()
             .unwrap_or(LONGEST_PAUSE)
             .clamp(Duration::from_millis(10), LONGEST_PAUSE)
@@ -269,6 +294,11 @@ impl Keeper {
     fn write_bundle(&self, bundle: &TrustBundle) -> Result<(), runtime::atomic::WriteError> {
         runtime::atomic::write(&self.bundle_path, bundle.to_pem().as_bytes(), 0o644)
     }
+}
+
+/// What is left; zero if it is past.
+fn until(due: OffsetDateTime, now: OffsetDateTime) -> Duration {
+    Duration::try_from(due - now).unwrap_or_default()
 }
 
 async fn follow_health(mut health: watch::Receiver<Option<String>>, recording: Condition) {
