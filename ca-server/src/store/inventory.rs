@@ -93,10 +93,11 @@ pub fn by_serial(store: &dyn Store, serial: Serial) -> Result<Option<Found>, Ref
 }
 
 /// The certificate with this serial number and everything renewed from it, breadth first; empty if there is no such certificate.
+/// A lineage of more than `most` is cut off after one more, so that it shows.
 ///
 /// # Errors
 /// `STORE_UNAVAILABLE` if the record cannot be read.
-pub fn lineage(store: &dyn Store, serial: Serial) -> Result<Vec<Found>, Refusal> {
+pub fn lineage(store: &dyn Store, serial: Serial, most: usize) -> Result<Vec<Found>, Refusal> {
     let mut lineage: Vec<Found> = Vec::new();
     let mut seen = HashSet::new();
     let mut ahead: VecDeque<Found> = by_serial(store, serial)?.into_iter().collect();
@@ -109,6 +110,9 @@ pub fn lineage(store: &dyn Store, serial: Serial) -> Result<Vec<Found>, Refusal>
             ahead.extend(at(store, position)?.filter(|found| found.issued.parent == parent.issued.serial));
         }
         lineage.push(parent);
+        if lineage.len() > most {
+            break;
+        }
     }
     Ok(lineage)
 }

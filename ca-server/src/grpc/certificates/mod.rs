@@ -1,10 +1,9 @@
-//! The inventory: which certificates were issued, to whom and why, and their revocation. All of it is read from the record, entry by
-//! entry; nothing here waits for the writer, and the issuing path waits for nothing here.
+//! `signet.v1.Certificates`: which certificates were issued, to whom and why, and their revocation. All of it is answered from the
+//! inventory; nothing here waits for the writer, and the issuing path waits for nothing here.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use identity::{KeyDigest, Leaf, Reason, Serial, SpiffeId, hex};
+use identity::{Leaf, Reason, Serial, SpiffeId, hex};
 use issuance::RevocationReason;
 use proto::{Refusal, v1};
 use time::OffsetDateTime;
@@ -12,11 +11,9 @@ use tonic::{Request, Response, Status};
 use v1::revoke_certificates_request::Which;
 
 use super::admin::{Admin, invalid, page_size};
-use crate::store::entry::{field, fingerprint};
-use crate::store::{Command, Issued, Outcome, Store};
+use crate::store::inventory::{self, Found, Query};
+use crate::store::{Command, Outcome, Store};
 
-/// Most entries that are read for one page. A page may come short; its token goes on where it stopped.
-const MAX_READ: usize = 20_000;
 /// Most certificates that are revoked by one request.
 const MAX_REVOKED: usize = 100_000;
 
@@ -24,22 +21,6 @@ const MAX_REVOKED: usize = 100_000;
 #[derive(Clone)]
 pub struct CertificatesService {
     admin: Admin,
-}
-
-/// Which certificates are asked for.
-struct Filter {
-    id: IdFilter,
-    key_digest: Option<KeyDigest>,
-    /// notAfter at least this, in seconds since 1970.
-    ends_from: i64,
-    /// notAfter less than this.
-    ends_before: i64,
-}
-
-enum IdFilter {
-    Any,
-    Exactly(SpiffeId),
-    Prefix(String),
 }
 
 impl CertificatesService {
@@ -57,54 +38,33 @@ impl CertificatesService {
             page_size: asked,
             page_token,
         } = request;
-        let now = self.admin.clock.now().unix_timestamp();
-        let filter = Filter {
-            id: id_filter(&spiffe_id)?,
-            key_digest: (!key_digest.is_empty())
+        let query = Query {
+            spiffe_id: id_or_prefix(spiffe_id)?,
+            key: (!key_digest.is_empty())
                 .then(|| key_digest.parse())
                 .transpose()
                 .map_err(|e| invalid("key_digest", e))?,
-            ends_from: if include_expired { i64::MIN } else { now },
-            ends_before: expires_before.map_or(i64::MAX, |at| at.seconds),
+            include_expired,
+            expires_before: expires_before.map(|at| at.seconds),
         };
-        self.page(&filter, page_size(asked)?, before(&page_token)?)
-    }
-
-    /// The newest certificates first, recorded before the position `before`.
-    fn page(
-        &self,
-        filter: &Filter,
-        size: usize,
-        before: u64,
-    ) -> Result<v1::ListCertificatesResponse, Refusal> {
+        let now = self.admin.clock.now().unix_timestamp();
         let store = self.admin.store.as_ref();
-        let (mut certificates, mut last) = (Vec::new(), 0);
-        let mut read = 0;
-        for position in positions(store, filter, before)? {
-            if certificates.len() == size || read == MAX_READ {
-                let next_page_token = last.to_string();
-                return Ok(v1::ListCertificatesResponse {
-                    certificates,
-                    next_page_token,
-                });
-            }
-            (last, read) = (position, read + 1);
-            if let Some(issued) = issued_at(store, position)?.filter(|issued| filter.matches(issued)) {
-                certificates.push(to_message(store, position, issued)?);
-            }
-        }
+        let page = inventory::list(store, &query, page_size(asked)?, before(&page_token)?, now)?;
         Ok(v1::ListCertificatesResponse {
-            certificates,
-            next_page_token: String::new(),
+            certificates: page
+                .certificates
+                .into_iter()
+                .map(to_message)
+                .collect::<Result<_, _>>()?,
+            next_page_token: page.next.map(|next| next.to_string()).unwrap_or_default(),
         })
     }
 
     fn get(&self, request: v1::GetCertificateRequest) -> Result<v1::Certificate, Refusal> {
         let v1::GetCertificateRequest { serial } = request;
         let serial: Serial = serial.parse().map_err(|e| invalid("serial", e))?;
-        let store = self.admin.store.as_ref();
-        let (position, issued) = by_serial(store, serial)?.ok_or_else(|| unknown(serial))?;
-        to_message(store, position, issued)
+        let found = inventory::by_serial(self.admin.store.as_ref(), serial)?;
+        to_message(found.ok_or_else(|| unknown(serial))?)
     }
 
     async fn revoke(
@@ -145,78 +105,24 @@ impl CertificatesService {
     }
 }
 
-impl Filter {
-    fn matches(&self, issued: &Issued) -> bool {
-        let id = match &self.id {
-            IdFilter::Any => true,
-            IdFilter::Exactly(id) => issued.spiffe_id == id.as_str(),
-            IdFilter::Prefix(prefix) => issued.spiffe_id.starts_with(prefix),
-        };
-        let key = self
-            .key_digest
-            .is_none_or(|digest| issued.key_digest == digest.as_bytes());
-        id && key && (self.ends_from..self.ends_before).contains(&issued.not_after)
-    }
-}
-
-fn id_filter(text: &str) -> Result<IdFilter, Refusal> {
-    if text.is_empty() {
-        return Ok(IdFilter::Any);
-    }
-    match text.strip_suffix('*') {
-        Some(prefix) if prefix.contains('*') => Err(invalid("spiffe_id", "a * stands only at the end")),
-        Some(prefix) => Ok(IdFilter::Prefix(prefix.to_owned())),
-        None => SpiffeId::new(text)
-            .map(IdFilter::Exactly)
-            .map_err(|e| invalid("spiffe_id", e)),
-    }
-}
-
 /// A page's token is the position of the last entry that the page before looked at.
-fn before(page_token: &str) -> Result<u64, Refusal> {
-    match page_token {
-        "" => Ok(u64::MAX),
-        text => text
-            .parse()
-            .map_err(|_| invalid("page_token", "not one that this server gave")),
+fn before(page_token: &str) -> Result<Option<u64>, Refusal> {
+    (!page_token.is_empty())
+        .then(|| page_token.parse())
+        .transpose()
+        .map_err(|_| invalid("page_token", "not one that this server gave"))
+}
+
+/// A SPIFFE ID, or a prefix of one with a `*` behind it.
+fn id_or_prefix(text: String) -> Result<String, Refusal> {
+    match text.strip_suffix('*') {
+        Some(prefix) if prefix.contains('*') => {
+            return Err(invalid("spiffe_id", "a * stands only at the end"));
+        }
+        None if !text.is_empty() => drop(SpiffeId::new(&text).map_err(|e| invalid("spiffe_id", e))?),
+        _ => {}
     }
-}
-
-/// Where to look, newest first: by the inventory if the filter names an identity or a key, else the whole record.
-fn positions(
-    store: &dyn Store,
-    filter: &Filter,
-    before: u64,
-) -> Result<Box<dyn Iterator<Item = u64> + Send>, Refusal> {
-    let indexed = match (&filter.id, &filter.key_digest) {
-        (IdFilter::Exactly(id), _) => Some((field::SPIFFE_ID, fingerprint(&[id.as_str().as_bytes()]))),
-        (_, Some(digest)) => Some((field::KEY, fingerprint(&[digest.as_bytes()]))),
-        _ => None,
-    };
-    Ok(match indexed {
-        Some((field, fingerprint)) => {
-            let found = store.find(field, fingerprint)?;
-            Box::new(found.into_iter().filter(move |position| *position < before))
-        }
-        None => {
-            let end = store.head().position.saturating_add(1).min(before);
-            Box::new((1..end).rev())
-        }
-    })
-}
-
-fn issued_at(store: &dyn Store, position: u64) -> Result<Option<Issued>, Refusal> {
-    Ok(store.entry(position)?.and_then(|entry| entry.issued))
-}
-
-fn by_serial(store: &dyn Store, serial: Serial) -> Result<Option<(u64, Issued)>, Refusal> {
-    for position in store.find(field::SERIAL, fingerprint(&[serial.as_bytes()]))? {
-        if let Some(issued) = issued_at(store, position)?.filter(|issued| issued.serial == serial.as_bytes())
-        {
-            return Ok(Some((position, issued)));
-        }
-    }
-    Ok(None)
+    Ok(text)
 }
 
 /// The serial numbers that a revocation names. By identity and by lineage those that still count: the others need none.
@@ -229,25 +135,40 @@ fn select(store: &dyn Store, which: Which, now: OffsetDateTime) -> Result<Vec<Se
         }
         Which::SpiffeId(text) => {
             let id = SpiffeId::new(&text).map_err(|e| invalid("spiffe_id", e))?;
-            let mut serials = Vec::new();
-            for position in store.find(field::SPIFFE_ID, fingerprint(&[id.as_str().as_bytes()]))? {
-                let found = issued_at(store, position)?;
-                if let Some(issued) =
-                    found.filter(|issued| issued.spiffe_id == id.as_str() && issued.not_after >= now)
-                {
-                    serials.push(serial_of(&issued)?);
-                }
-            }
+            let serials = of_identity(store, &id, now)?;
             some(serials, || {
                 format!("no certificate of {id} counts, so none was revoked")
             })
         }
         Which::Lineage(text) => {
             let first = text.parse().map_err(|e| invalid("lineage", e))?;
-            let serials = lineage(store, first, now)?;
+            let lineage = inventory::lineage(store, first, MAX_REVOKED)?;
+            if lineage.is_empty() {
+                return Err(unknown(first));
+            }
+            let counting = lineage.iter().filter(|found| found.issued.not_after >= now);
+            let serials = counting.map(serial_of).collect::<Result<_, _>>()?;
             some(serials, || {
                 format!("no certificate of the lineage of {first} counts, so none was revoked")
             })
+        }
+    }
+}
+
+fn of_identity(store: &dyn Store, id: &SpiffeId, now: i64) -> Result<Vec<Serial>, Refusal> {
+    let query = Query {
+        spiffe_id: id.to_string(),
+        ..Query::default()
+    };
+    let (mut serials, mut before) = (Vec::new(), None);
+    loop {
+        let page = inventory::list(store, &query, inventory::MAX_PAGE, before, now)?;
+        for found in &page.certificates {
+            serials.push(serial_of(found)?);
+        }
+        before = page.next;
+        if before.is_none() || serials.len() > MAX_REVOKED {
+            return Ok(serials);
         }
     }
 }
@@ -265,38 +186,18 @@ fn some(serials: Vec<Serial>, why: impl FnOnce() -> String) -> Result<Vec<Serial
     }
 }
 
-/// A certificate and everything renewed from it, whatever has ended in between.
-fn lineage(store: &dyn Store, first: Serial, now: i64) -> Result<Vec<Serial>, Refusal> {
-    let (_, issued) = by_serial(store, first)?.ok_or_else(|| unknown(first))?;
-    let (mut open, mut seen, mut serials) = (vec![issued], HashSet::from([first]), Vec::new());
-    while let Some(issued) = open.pop() {
-        let serial = serial_of(&issued)?;
-        if issued.not_after >= now {
-            serials.push(serial);
-        }
-        for position in store.find(field::PARENT, fingerprint(&[serial.as_bytes()]))? {
-            let child = issued_at(store, position)?.filter(|child| child.parent == serial.as_bytes());
-            if let Some(child) = child
-                && seen.insert(serial_of(&child)?)
-            {
-                open.push(child);
-            }
-        }
-        if seen.len() > MAX_REVOKED {
-            return some(seen.into_iter().collect(), String::new);
-        }
-    }
-    Ok(serials)
-}
-
-fn to_message(store: &dyn Store, position: u64, issued: Issued) -> Result<v1::Certificate, Refusal> {
+fn to_message(found: Found) -> Result<v1::Certificate, Refusal> {
+    let Found {
+        position,
+        issued,
+        revocation,
+    } = found;
     let leaf = Leaf::parse(&issued.der).map_err(|e| {
         Refusal::new(
             Reason::Internal,
             format!("the certificate recorded at {position} cannot be read: {e}"),
         )
     })?;
-    let revocation = store.read().revocation(leaf.serial()).cloned();
     let (revoked_at, revocation_reason) = match revocation {
         Some(row) => (Some(seconds(row.at)), row.reason),
         None => (None, String::new()),
@@ -321,8 +222,8 @@ fn to_message(store: &dyn Store, position: u64, issued: Issued) -> Result<v1::Ce
     })
 }
 
-fn serial_of(issued: &Issued) -> Result<Serial, Refusal> {
-    Serial::from_bytes(&issued.serial).map_err(|e| {
+fn serial_of(found: &Found) -> Result<Serial, Refusal> {
+    Serial::from_bytes(&found.issued.serial).map_err(|e| {
         Refusal::new(
             Reason::Internal,
             format!("the record holds a certificate without serial number: {e}"),
