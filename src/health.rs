@@ -6,11 +6,14 @@ use clap::Args;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
-use identity::Reason;
+use identity::{Clock as _, Reason, SystemClock};
+use proto::v1;
+use proto::v1::authorities_client::AuthoritiesClient;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -18,6 +21,7 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::instance::Instance;
+use crate::message;
 use crate::output;
 
 pub(crate) const EXAMPLE: &str = "Example:\n  signet health --data ./signet --wait 30s";
@@ -56,24 +60,30 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Fa
         tokio::time::sleep(INTERVAL).await;
         looked = look(&instance).await;
     }
-    looked?;
+    if let Some(warning) = looked? {
+        output::remark(&warning);
+    }
     let value = json!({ "live": true, "ready": true });
     output::show(global.output, &value, || "live and ready".to_owned())
 }
 
-async fn look(instance: &Instance) -> Result<(), Failure> {
+/// Live and ready, perhaps with a warning of what is to come.
+async fn look(instance: &Instance) -> Result<Option<String>, Failure> {
     let looked = async {
         let channel = instance.connect().await?;
         let request = HealthCheckRequest {
             service: String::new(),
         };
-        let answer = HealthClient::new(channel).check(request).await?.into_inner();
+        let answer = HealthClient::new(channel.clone())
+            .check(request)
+            .await?
+            .into_inner();
         let readiness = readyz(&instance.ready()?.metrics).await?;
         if !readiness.ready {
             return Err(not_ready(&readiness.reasons));
         }
         match answer.status() {
-            ServingStatus::Serving => Ok(()),
+            ServingStatus::Serving => warning(channel).await,
             other => Err(Failure::new(
                 Reason::NotReady,
                 format!("gRPC health says {}", other.as_str_name()),
@@ -87,6 +97,29 @@ async fn look(instance: &Instance) -> Result<(), Failure> {
         )
     };
     tokio::time::timeout(LOOK_TIME, looked).await.map_err(silent)?
+}
+
+/// An authority past the middle of its life is one that the server does not renew by itself.
+async fn warning(channel: Channel) -> Result<Option<String>, Failure> {
+    let listed = AuthoritiesClient::new(channel)
+        .list_authorities(v1::ListAuthoritiesRequest {})
+        .await?
+        .into_inner();
+    let is_active =
+        |authority: &&v1::SigningAuthority| authority.state() == v1::signing_authority::State::Active;
+    let seconds = |at: &Option<prost_types::Timestamp>| at.as_ref().map_or(0, |at| at.seconds);
+    Ok(listed
+        .authorities
+        .iter()
+        .find(is_active)
+        .filter(|authority| {
+            let (begin, end) = (seconds(&authority.not_before), seconds(&authority.not_after));
+            SystemClock.now().unix_timestamp() > begin + (end - begin) / 2
+        })
+        .map(|authority| {
+            let end = message::moment(authority.not_after.as_ref());
+            format!("warning: the signing authority ends at {end}, past the middle of its life; prepare and activate a new one")
+        }))
 }
 
 fn not_ready(reasons: &[Unmet]) -> Failure {

@@ -66,9 +66,9 @@ fn root_ca_init(out: &Path) {
         .arg(out));
 }
 
-fn root_ca_sign(root: &Path, csr: &Path, out: &Path) {
+fn root_ca_sign(root: &Path, csr: &Path, out: &Path, life: &str) {
     run(program("root-ca")
-        .args(["sign", "--yes", "--root"])
+        .args(["sign", "--yes", "--life", life, "--root"])
         .arg(root)
         .arg("--csr")
         .arg(csr)
@@ -119,7 +119,7 @@ fn an_authority_that_root_ca_signed_serves_and_issues() {
     let ceremony = Ceremony::new();
     let (root, chain) = (ceremony.path("root"), ceremony.path("chain.pem"));
     root_ca_init(&root);
-    root_ca_sign(&root, &ceremony.prepare(), &chain);
+    root_ca_sign(&root, &ceremony.prepare(), &chain, "90d");
     let root = root.join("root.pem");
     run(&mut ceremony.activation(&chain, &root));
     let listed = run(&mut ceremony.signet(&["authority", "list"]));
@@ -242,7 +242,7 @@ fn leaves_of_the_old_and_the_new_authority_verify_each_other_and_nothing_restart
     let ceremony = Ceremony::new();
     let (root, chain) = (ceremony.path("root"), ceremony.path("chain.pem"));
     root_ca_init(&root);
-    root_ca_sign(&root, &ceremony.prepare(), &chain);
+    root_ca_sign(&root, &ceremony.prepare(), &chain, "90d");
     let root_certificate = root.join("root.pem");
     run(&mut ceremony.activation(&chain, &root_certificate));
     let server = ceremony.serve();
@@ -255,7 +255,7 @@ fn leaves_of_the_old_and_the_new_authority_verify_each_other_and_nothing_restart
         .signet(&["authority", "prepare"])
         .arg("--csr-out")
         .arg(&csr));
-    root_ca_sign(&root, &csr, &chain);
+    root_ca_sign(&root, &csr, &chain, "90d");
     run(&mut activation(
         server.signet(&["authority", "activate"]),
         &chain,
@@ -291,14 +291,7 @@ fn an_authority_near_its_end_clips_then_readiness_falls_and_a_new_one_takes_over
     let ceremony = Ceremony::new();
     let (root, chain) = (ceremony.path("root"), ceremony.path("chain.pem"));
     root_ca_init(&root);
-    let csr = ceremony.prepare();
-    run(program("root-ca")
-        .args(["sign", "--yes", "--life", "16s", "--root"])
-        .arg(&root)
-        .arg("--csr")
-        .arg(&csr)
-        .arg("--out")
-        .arg(&chain));
+    root_ca_sign(&root, &ceremony.prepare(), &chain, "16s");
     run(&mut ceremony.activation(&chain, &root.join("root.pem")));
     let server = ceremony.serve();
     let root = server.path("root");
@@ -336,7 +329,7 @@ fn an_authority_near_its_end_clips_then_readiness_falls_and_a_new_one_takes_over
         .signet(&["authority", "prepare"])
         .arg("--csr-out")
         .arg(&csr));
-    root_ca_sign(&root, &csr, &chain);
+    root_ca_sign(&root, &csr, &chain, "90d");
     run(&mut activation(
         server.signet(&["authority", "activate"]),
         &chain,
@@ -344,4 +337,29 @@ fn an_authority_near_its_end_clips_then_readiness_falls_and_a_new_one_takes_over
     ));
     run(&mut server.signet(&["health", "--wait", "30s"]));
     issue(&server, "again", &root.join("root.pem"));
+}
+
+#[test]
+fn health_warns_of_an_authority_that_nobody_renews_from_the_middle_of_its_life() {
+    let ceremony = Ceremony::new();
+    let (root, chain) = (ceremony.path("root"), ceremony.path("chain.pem"));
+    root_ca_init(&root);
+    root_ca_sign(&root, &ceremony.prepare(), &chain, "40s");
+    run(&mut ceremony.activation(&chain, &root.join("root.pem")));
+    let server = Server::start_in(
+        ceremony.folder,
+        Settings {
+            config: Some("profiles:\n  workload: { life: 10s, maxLife: 1h }\n".to_owned()),
+            without_root: true,
+            ..Settings::default()
+        },
+    );
+    let warned = |server: &Server| {
+        let said = server.signet(&["health"]).output().expect("signet runs");
+        assert!(said.status.success(), "it is ready all the time");
+        String::from_utf8_lossy(&said.stderr).contains("past the middle of its life")
+    };
+    assert!(!warned(&server), "it has just begun");
+    wait_for("a warning", || warned(&server).then_some(()));
+    assert!(server.log().contains("past the middle of its life"));
 }
