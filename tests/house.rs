@@ -87,6 +87,27 @@ fn every_crate_sees_only_crates_on_floors_below_it_and_none_that_it_must_not() {
 }
 
 #[test]
+fn the_document_of_the_architecture_shows_the_same_floors() {
+    let document = text("docs/ARCHITECTURE.md");
+    for room in ROOMS {
+        let begin = format!("| {} | {} | ", room.name, room.floor);
+        let row = document.lines().find(|line| line.starts_with(&begin));
+        let row = row.unwrap_or_else(|| panic!("no row begins with {begin}"));
+        let shown = room
+            .uses
+            .iter()
+            .chain(if room.name == "root-ca" { &[] } else { room.never });
+        for name in shown {
+            assert!(
+                row.contains(name),
+                "the row of {} does not name {name}",
+                room.name
+            );
+        }
+    }
+}
+
+#[test]
 fn every_crate_of_the_workspace_has_its_floor_and_is_tested_by_default() {
     let metadata = run(cargo().args(["metadata", "--no-deps", "--format-version", "1"]));
     let metadata: Value = serde_json::from_str(&metadata).expect("JSON");
