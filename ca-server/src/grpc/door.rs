@@ -1,5 +1,5 @@
 //! What happens to every gRPC request on its way in and out: a place among those in flight, and each refusal counted once under
-//! its stable word. Requests that were too large for tonic leave as `TOO_LARGE`.
+//! its stable word. What tonic itself refuses leaves with a word of ours: too large, or not to be read.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -120,6 +120,16 @@ fn outcome(response: http::Response<Body>, counts_itself: bool, metrics: &Metric
                 format!("message is larger than {limit} bytes, expected less"),
             )
             .with("limit", limit)
+            .to_status()
+            .into_http()
+        }
+        // tonic's word for a message that it cannot read; refusals of ours have details.
+        Code::Internal if status.details().is_empty() => {
+            metrics.refused(Reason::ResourceInvalid);
+            Refusal::new(
+                Reason::ResourceInvalid,
+                format!("message cannot be read: {}", status.message()),
+            )
             .to_status()
             .into_http()
         }
