@@ -7,8 +7,10 @@
 
 mod authority;
 mod connections;
+mod crash;
 mod demo;
 mod documents;
+mod faults;
 mod first_steps;
 mod house;
 mod library;

@@ -1,21 +1,27 @@
 //! What the tests share: servers and commands in processes of their own, and waiting for a condition with a deadline.
 
+mod admin;
 mod background;
+mod ceremony;
 mod mesh;
 mod openssl;
 mod python;
 mod server;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+pub use admin::Admin;
 pub use background::Background;
+pub use ceremony::{root_ca_sign, server_under_root};
 pub use mesh::Mesh;
 pub use openssl::{AUTHORITY_PROFILE, OpensslRoot, openssl};
 pub use python::python;
 pub use server::{Server, Settings, http_get, server_command};
+pub use wire::Wire;
 
 /// How long anything may take that is not expected to take long.
 pub const DEADLINE: Duration = Duration::from_secs(30);

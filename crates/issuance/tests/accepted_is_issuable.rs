@@ -124,6 +124,21 @@ proptest! {
     }
 
     #[test]
+    fn der_and_pem_have_one_verdict(names in prop::collection::vec(name(), 0..6), key in 0..3_usize) {
+        let der = csr_of(names, "x", &KEYS[key]);
+        let pem = identity::bundle::pem("CERTIFICATE REQUEST", &der);
+        match (VerifiedCsr::parse(&der), VerifiedCsr::parse(pem.as_bytes())) {
+            (Ok(der), Ok(pem)) => {
+                prop_assert_eq!(der.uri(), pem.uri());
+                prop_assert_eq!(der.dns_names(), pem.dns_names());
+                prop_assert_eq!(der.key_digest(), pem.key_digest());
+            }
+            (Err(der), Err(pem)) => prop_assert_eq!(der.to_string(), pem.to_string()),
+            (der, pem) => prop_assert!(false, "DER: {der:?}, PEM: {pem:?}"),
+        }
+    }
+
+    #[test]
     fn arbitrary_bytes_are_refused(bytes: Vec<u8>) {
         prop_assert!(VerifiedCsr::parse(&bytes).is_err());
     }
