@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::{admin, until_past};
 use crate::support::wire::{csr, key};
 use crate::support::{
-    Server, Settings, fails, http_get, run, server_under_root, signet, server_command, wait_for,
+    Server, Settings, fails, http_get, run, server_command, server_under_root, signet, wait_for,
 };
 
 const WEB: &str = "spiffe://example.org/ns/default/sa/web";
