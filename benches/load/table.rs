@@ -1,0 +1,148 @@
+//! The table: medians, targets, and the best of others as measured on a machine of this kind.
+
+use std::io::{Write, stdout};
+
+/// What was measured; ratios are in pairs.
+#[derive(Default)]
+pub(crate) struct Figures {
+    pub(crate) cores: usize,
+    /// Seconds of one pair, before each round.
+    pub(crate) pair: Vec<f64>,
+    pub(crate) issuance: Vec<f64>,
+    pub(crate) signet_cpu: Vec<f64>,
+    pub(crate) istio_cpu: Vec<f64>,
+    /// Certificates a second, and that as a share of what all cores could do with nothing but pairs.
+    pub(crate) signet_rate: Vec<(f64, f64)>,
+    pub(crate) first_start: Vec<f64>,
+    pub(crate) later_start: Vec<f64>,
+    pub(crate) idle_bytes: Vec<f64>,
+    /// Memory at the end of all rounds.
+    pub(crate) loaded_bytes: Option<f64>,
+    /// Certificates that were compared with the record.
+    pub(crate) recorded: usize,
+}
+
+struct Row {
+    what: &'static str,
+    found: String,
+    target: &'static str,
+    met: bool,
+    field: &'static str,
+    bound_by: &'static str,
+}
+
+/// The one in the middle.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The whole table.
+pub(crate) fn print(figures: &Figures) {
+    let pair = median(&figures.pair);
+    say(&format!(
+        "\n{} cores; the pair (ring P-256 verify + sign) took {:.1} us of CPU; {} certificates, all in the record, none twice\n",
+        figures.cores,
+        pair * 1e6,
+        figures.recorded
+    ));
+    let rows = rows(figures);
+    say(&format!(
+        "{:52} {:>16} {:>10}        {:24} {}",
+        "", "measured", "target", "best of others", "bounded by"
+    ));
+    for row in rows {
+        say(&format!(
+            "{:52} {:>16} {:>10} {:6} {:24} {}",
+            row.what,
+            row.found,
+            row.target,
+            if row.met { "met" } else { "MISSED" },
+            row.field,
+            row.bound_by
+        ));
+    }
+    if let Some(bytes) = figures.loaded_bytes {
+        say(&format!("\nmemory after all rounds: {:.0} MB", bytes / 1e6));
+    }
+}
+
+fn rows(figures: &Figures) -> Vec<Row> {
+    let cpu = |what, values: &[f64], target, limit, field, bound_by| {
+        let found = median(values);
+        Row {
+            what,
+            found: format!("{found:.2} x"),
+            target,
+            met: found <= limit,
+            field,
+            bound_by,
+        }
+    };
+    let seconds = |what, values: &[f64], target, limit| {
+        let found = median(values);
+        Row {
+            what,
+            found: format!("{:.0} ms", found * 1e3),
+            target,
+            met: found <= limit,
+            field: "0.1 to 0.45 s",
+            bound_by: "syncs of the record",
+        }
+    };
+    let rates: Vec<f64> = figures.signet_rate.iter().map(|(rate, _)| *rate).collect();
+    let shares: Vec<f64> = figures.signet_rate.iter().map(|(_, share)| *share).collect();
+    let (rate, share) = (median(&rates), median(&shares));
+    let idle = median(&figures.idle_bytes) / 1e6;
+    vec![
+        cpu(
+            "CPU per certificate inside issuance",
+            &figures.issuance,
+            "1.25 x",
+            1.25,
+            "2.7 x",
+            "the pair",
+        ),
+        cpu(
+            "server CPU per durable certificate, signet.v1",
+            &figures.signet_cpu,
+            "2.0 x",
+            2.0,
+            "4.7 x, 6.5 x with record",
+            "the pair, HTTP/2, the kernel's sockets",
+        ),
+        cpu(
+            "server CPU per durable certificate, istio.v1.auth",
+            &figures.istio_cpu,
+            "2.2 x",
+            2.2,
+            "4.7 x, no record",
+            "the same, and PEM",
+        ),
+        Row {
+            what: "durable certificates/s, load on the same cores",
+            found: format!("{rate:.0} = {share:.2} x"),
+            target: "0.30 x",
+            met: share >= 0.30,
+            field: "2 400",
+            bound_by: "CPU of server and load generator",
+        },
+        Row {
+            what: "idle memory after first start",
+            found: format!("{idle:.1} MB"),
+            target: "40 MB",
+            met: idle < 40.0,
+            field: "46 MB",
+            bound_by: "code and tables",
+        },
+        seconds("first start to ready", &figures.first_start, "0.2 s", 0.2),
+        seconds("later start to ready", &figures.later_start, "0.1 s", 0.1),
+    ]
+}
+
+/// A line on stdout.
+pub(crate) fn say(line: &str) {
+    let mut out = stdout().lock();
+    writeln!(out, "{}", line.trim_end()).expect("stdout takes the table");
+}
