@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::caller::Connection;
 use crate::caller::connection::Accepted;
+use crate::caller::gathered::Gathered;
 use crate::metrics::Metrics;
 
 /// Longest chain that is kept for judgement; a longer one ends the handshake.
@@ -145,7 +146,7 @@ impl ClientCertVerifier for ProofOfKey {
 }
 
 /// A connection after its handshake.
-pub type TlsConnection = Accepted<tokio_rustls::server::TlsStream<TcpStream>>;
+pub type TlsConnection = Accepted<Gathered<tokio_rustls::server::TlsStream<TcpStream>>>;
 
 /// Accepts and handshakes until the receiver is dropped. Handshakes run beside each other; a slow one holds up nobody.
 pub async fn accept(
@@ -187,7 +188,10 @@ async fn handshake(
     let stream = acceptor.accept(stream).await?;
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let chain = chain.iter().map(|cert| cert.clone().into_owned()).collect();
-    Ok(Accepted::new(stream, Connection::over_tls(address, chain)))
+    Ok(Accepted::new(
+        Gathered::new(stream),
+        Connection::over_tls(address, chain),
+    ))
 }
 
 /// A certificate whose key the client does not hold is a refusal like any other; a scanner's noise is not.

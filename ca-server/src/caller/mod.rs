@@ -3,6 +3,7 @@
 
 pub mod certificate;
 pub mod connection;
+pub mod gathered;
 pub mod jwt;
 mod token;
 

@@ -215,11 +215,10 @@ impl<'a> View<'a> {
 
     /// The certificate recorded at this position.
     pub(super) fn issued_at(&self, position: u64) -> Result<Option<Issued>, Refusal> {
-        let entry = match self.draft.entry(position) {
-            Some(entry) => Some(entry.clone()),
-            None => self.records.entry(position)?,
-        };
-        Ok(entry.and_then(|entry| entry.issued))
+        Ok(match self.draft.entry(position) {
+            Some(entry) => entry.issued.clone(),
+            None => self.records.entry(position)?.and_then(|entry| entry.issued),
+        })
     }
 
     /// The certificate with this serial number, and where it is recorded.

@@ -3,7 +3,7 @@
 
 mod audit;
 
-pub use audit::AuditLog;
+pub use audit::{AuditLines, AuditLog};
 
 use std::io::IsTerminal;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! The audit log: one JSON object a line, each written by one call, appended. Log rotation renames the file and asks to open it again
+//! The audit log: one JSON object a line, appended. Log rotation renames the file and asks to open it again
 //! (SIGHUP). It is not the record: that is the journal, which is chained and synced.
 
 use serde::Serialize;
@@ -19,6 +19,10 @@ pub struct AuditLog {
     path: Option<PathBuf>,
     sink: Mutex<Sink>,
 }
+
+/// Lines that wait to be written.
+#[derive(Debug, Default)]
+pub struct AuditLines(Vec<u8>);
 
 #[derive(Debug)]
 struct Sink {
@@ -45,23 +49,39 @@ impl AuditLog {
         })
     }
 
-    /// Writes one line; `line` must be an object. The call blocks while the kernel takes it: no time for a file, but a reader of stdout
-    /// that stands still stops the writer, too, as an audit must. After an error the line may be there in part; the next is whole again.
+    /// Writes one line; `line` must be an object. See [`AuditLog::write_lines`].
     pub fn write(&self, line: &impl Serialize) -> io::Result<()> {
-        let mut bytes = vec![b'\n'];
-        serde_json::to_writer(&mut bytes, line)?;
-        if bytes.get(1) != Some(&b'{') {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "an audit line is not a JSON object, expected one",
-            ));
-        }
-        bytes.push(b'\n');
+        let mut lines = AuditLines::default();
+        lines.push(line)?;
+        self.write_lines(&mut lines)
+    }
+
+    /// Writes lines and takes out those that are written: all, or after an error those before it. The call blocks while the kernel
+    /// takes them: no time for a file, but a reader of stdout that stands still stops the writer, too, as an audit must. After an
+    /// error the next line may be there in part; written again it is whole and stands on a line of its own.
+    pub fn write_lines(&self, lines: &mut AuditLines) -> io::Result<()> {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = usize::from(!sink.torn);
-        let written = sink.file.write_all(&bytes[start..]);
-        sink.torn = written.is_err();
-        written
+        if sink.torn && !lines.is_empty() {
+            sink.file.write_all(b"\n")?;
+            sink.torn = false;
+        }
+        let mut written = 0;
+        let mut outcome = Ok(());
+        while written < lines.0.len() && outcome.is_ok() {
+            match sink.file.write(&lines.0[written..]) {
+                Ok(0) => outcome = Err(io::ErrorKind::WriteZero.into()),
+                Ok(more) => written += more,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => outcome = Err(e),
+            }
+        }
+        let whole = lines.0[..written]
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        sink.torn = whole < written;
+        lines.0.drain(..whole);
+        outcome
     }
 
     /// Opens the file at its path again; stdout stays as it is. After an error the lines go on to the old file.
@@ -71,6 +91,32 @@ impl AuditLog {
             *self.sink.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
         }
         Ok(())
+    }
+}
+
+impl AuditLines {
+    /// Adds a line; `line` must be an object.
+    pub fn push(&mut self, line: &impl Serialize) -> io::Result<()> {
+        let start = self.0.len();
+        let added = serde_json::to_writer(&mut self.0, line).map_err(io::Error::from);
+        let is_object = self.0.get(start) == Some(&b'{');
+        if added.is_err() || !is_object {
+            self.0.truncate(start);
+        }
+        added?;
+        if !is_object {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "an audit line is not a JSON object, expected one",
+            ));
+        }
+        self.0.push(b'\n');
+        Ok(())
+    }
+
+    /// Whether all are written.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -167,6 +213,23 @@ mod tests {
         log.sink.lock().unwrap().file = open(&path).unwrap();
         log.write(&line).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"half\n{\"n\":1}\n");
+    }
+
+    #[test]
+    fn lines_that_were_not_taken_wait_for_a_file_that_takes_them() {
+        let log = AuditLog::file(Path::new("/dev/full")).unwrap();
+        let mut lines_waiting = AuditLines::default();
+        for n in 1..=3 {
+            lines_waiting.push(&json!({ "n": n })).unwrap();
+        }
+        log.write_lines(&mut lines_waiting).unwrap_err();
+        assert!(!lines_waiting.is_empty());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        log.sink.lock().unwrap().file = open(&path).unwrap();
+        log.write_lines(&mut lines_waiting).unwrap();
+        assert!(lines_waiting.is_empty());
+        assert_eq!(lines(&path), [1, 2, 3].map(|n| json!({ "n": n })));
     }
 
     #[test]
