@@ -10,7 +10,7 @@ use proto::Refusal;
 
 use crate::support::{program, repository, run, signet};
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "CHANGELOG.md",
     "docs/ARCHITECTURE.md",
@@ -18,6 +18,7 @@ const DOCUMENTS: [&str; 8] = [
     "docs/FAULTS.md",
     "docs/ISSUANCE.md",
     "docs/OBSERVABILITY.md",
+    "docs/PERFORMANCE.md",
     "docs/REASONS.md",
 ];
 

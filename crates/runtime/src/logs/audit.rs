@@ -27,7 +27,7 @@ pub struct AuditLines(Vec<u8>);
 #[derive(Debug)]
 struct Sink {
     file: File,
-    /// The last write failed, perhaps halfway: the next begins on a line of its own.
+    /// The last write ended within a line: the next begins on a line of its own.
     torn: bool,
 }
 
@@ -210,7 +210,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.log");
         fs::write(&path, "{\"half").unwrap();
-        log.sink.lock().unwrap().file = open(&path).unwrap();
+        *log.sink.lock().unwrap() = Sink {
+            file: open(&path).unwrap(),
+            torn: true,
+        };
         log.write(&line).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"half\n{\"n\":1}\n");
     }
