@@ -191,15 +191,15 @@ impl CertificateJudge {
                         })
                     });
                 }
-                // An authority that knows the certificate but not the hour says more than one that does not know it.
-                Err(e) if e.reason() != Reason::CertificateUntrusted || nearest.is_none() => {
+                // To object to its hour or use says more than not to know its issuer.
+                Err(e) if !matches!(e, VerifyError::Untrusted { .. }) || nearest.is_none() => {
                     nearest = Some(e)
                 }
                 Err(_) => {}
             }
         }
         match nearest {
-            Some(e) if e.reason() != Reason::CertificateUntrusted => Err(refuse(&e)),
+            Some(e) if !matches!(e, VerifyError::Untrusted { .. }) => Err(refuse(&e)),
             _ => Err(Refusal::new(
                 Reason::CertificateUntrusted,
                 "client certificate is neither in this authority's record nor of a configured provider; \

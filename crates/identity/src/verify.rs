@@ -75,6 +75,12 @@ pub enum VerifyError {
         /// What path validation said.
         why: String,
     },
+    /// The path is good, and not for this use.
+    #[error("certificate is for another use: its extended key usage has no {expected}")]
+    Usage {
+        /// The purpose that is missing (RFC 5280 section 4.2.1.12).
+        expected: &'static str,
+    },
     /// The leaf, or what signed it, has ended.
     #[error("certificate ended at {not_after}, it is now {now}")]
     Expired {
@@ -99,6 +105,7 @@ impl VerifyError {
         match self {
             VerifyError::ChainLength { .. }
             | VerifyError::Untrusted { .. }
+            | VerifyError::Usage { .. }
             | VerifyError::TrustDomain { .. } => Reason::CertificateUntrusted,
             VerifyError::Leaf(_) | VerifyError::Svid(_) => Reason::CertificateNotSvid,
             VerifyError::Expired { .. } => Reason::CertificateExpired,
@@ -164,9 +171,9 @@ impl ChainVerifier {
             return Err(VerifyError::ChainLength { found: chain.len() });
         };
         let leaf = Leaf::parse(leaf_der)?;
-        let usage = match usage {
-            Usage::Client => KeyUsage::client_auth(),
-            Usage::Server => KeyUsage::server_auth(),
+        let (purpose, usage) = match usage {
+            Usage::Client => ("clientAuth", KeyUsage::client_auth()),
+            Usage::Server => ("serverAuth", KeyUsage::server_auth()),
         };
         let unix = Duration::from_secs(u64::try_from(now.unix_timestamp()).unwrap_or(0));
         EndEntityCert::try_from(leaf_der)
@@ -183,7 +190,7 @@ impl ChainVerifier {
                     )
                     .map(|_| ())
             })
-            .map_err(|e| path_error(&e, now))?;
+            .map_err(|e| path_error(&e, purpose, now))?;
         Ok(leaf)
     }
 }
@@ -198,7 +205,7 @@ fn signers_may_sign(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
     }
 }
 
-fn path_error(error: &webpki::Error, now: OffsetDateTime) -> VerifyError {
+fn path_error(error: &webpki::Error, purpose: &'static str, now: OffsetDateTime) -> VerifyError {
     let at = |unix: &UnixTime| {
         let seconds = i64::try_from(unix.as_secs()).unwrap_or(i64::MAX);
         OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(now)
@@ -212,6 +219,7 @@ fn path_error(error: &webpki::Error, now: OffsetDateTime) -> VerifyError {
             not_before: at(not_before),
             now,
         },
+        webpki::Error::RequiredEkuNotFoundContext(_) => VerifyError::Usage { expected: purpose },
         other => VerifyError::Untrusted {
             why: other.to_string(),
         },

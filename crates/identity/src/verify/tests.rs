@@ -122,6 +122,15 @@ fn a_chain_to_another_root_or_without_its_intermediate_is_untrusted() {
 }
 
 #[test]
+fn a_leaf_for_another_use_is_untrusted_and_the_use_is_named() {
+    let serves =
+        |p: &mut CertificateParams| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let error = mesh().judge("spiffe://td/x", serves).unwrap_err();
+    assert_eq!(error.reason(), Reason::CertificateUntrusted);
+    assert!(error.to_string().contains("clientAuth"), "{error}");
+}
+
+#[test]
 fn another_trust_domain_under_the_same_root_is_untrusted_and_named() {
     let error = mesh().judge("spiffe://other/x", |_| {}).unwrap_err();
     assert_eq!(error.reason(), Reason::CertificateUntrusted);
