@@ -1,6 +1,7 @@
 //! Join tokens: made, listed and revoked by administrators. A token stands for one identity, which a registration grants; where none
 //! does, one is made for the token alone. Of the secret only the digest of the whole text is kept.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use identity::spiffe_id::Role;
@@ -19,6 +20,8 @@ use crate::store::{Command, ResourceRow, TokenRow};
 
 /// How long a token may be redeemed where the request does not say.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(600);
+/// The shortest: an answer to whoever waits for it.
+const MIN_TTL: Duration = Duration::from_secs(1);
 /// The longest: a secret that lies about for longer is forgotten where it lies.
 pub const MAX_TTL: Duration = Duration::from_secs(365 * 86_400);
 const ID_BYTES: usize = 8;
@@ -113,10 +116,10 @@ impl TokensService {
             server,
         } = request;
         let spiffe_id = self.read_id(&spiffe_id, &role)?;
-        let ttl = read_duration("ttl", ttl, MAX_TTL)?.unwrap_or(DEFAULT_TTL);
+        let ttl = read_duration("ttl", ttl, MIN_TTL..=MAX_TTL)?.unwrap_or(DEFAULT_TTL);
         let longest = ProfileName::for_role(spiffe_id.role())
             .map_or(MIN_LIFE, |name| self.admin.profiles.named(name).max_life());
-        let life = read_duration("life", life, longest)?;
+        let life = read_duration("life", life, MIN_LIFE..=longest)?;
         self.check_names(&dns_names)?;
         let server = if server.is_empty() {
             self.default_address()?
@@ -305,17 +308,18 @@ fn registration(id: &str, wish: &Wish) -> Result<ResourceRow, Refusal> {
     })
 }
 
-/// A duration of the request in whole seconds, within the least life and `longest`.
+/// A duration of the request in whole seconds, within these limits.
 fn read_duration(
     field: &'static str,
     asked: Option<prost_types::Duration>,
-    longest: Duration,
+    limits: RangeInclusive<Duration>,
 ) -> Result<Option<Duration>, Refusal> {
+    let (least, longest) = (*limits.start(), *limits.end());
     let Some(asked) = asked else { return Ok(None) };
     let span = proto::duration_from_message(&asked).map(|span| Duration::from_secs(span.as_secs()));
-    match span.filter(|span| *span >= MIN_LIFE) {
+    match span.filter(|span| *span >= least) {
         None => {
-            let least = duration::print(MIN_LIFE);
+            let least = duration::print(least);
             Err(Refusal::new(
                 Reason::LifeTooShort,
                 format!("field {field}: {} s, expected at least {least}", asked.seconds),

@@ -215,7 +215,7 @@ async fn a_wish_that_breaks_a_rule_is_refused_with_its_field_and_makes_nothing()
             "role",
         ),
         (of(|wish| wish.ttl = seconds(0)), Reason::LifeTooShort, "ttl"),
-        (of(|wish| wish.ttl = seconds(9)), Reason::LifeTooShort, "ttl"),
+        (of(|wish| wish.life = seconds(9)), Reason::LifeTooShort, "life"),
         (of(|wish| wish.ttl = seconds(-600)), Reason::LifeTooShort, "ttl"),
         (
             of(|wish| wish.ttl = seconds(i64::MAX)),
