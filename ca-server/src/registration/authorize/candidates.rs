@@ -210,6 +210,17 @@ impl Registrations {
                 ),
             ));
         }
+        let withdrawn = |name: &&String| !registration.dns_names().contains(name);
+        if let Some(name) = own.leaf.dns_names().iter().find(withdrawn) {
+            return Err(Refusal::new(
+                Reason::NameNotGranted,
+                format!(
+                    "registration {} no longer grants {name}, which the certificate to renew has; prove the identity anew",
+                    issued.registration
+                ),
+            )
+            .with("name", name));
+        }
         Ok(candidate(own.id.clone(), registered))
     }
 }
