@@ -117,6 +117,7 @@ impl Authority {
         let recorded = self
             .authorize_and_record(&attested, &wish, now)
             .await
+            .inspect_err(|refusal| self.note_fork(refusal))
             .map_err(|refusal| Refused::of(&attested, refusal))?;
         // 8. Audit.
         self.note(&recorded, &attested, began.elapsed());
@@ -263,6 +264,13 @@ impl Authority {
                 message: Some("a second key was renewed from one certificate".to_owned()),
                 ..line(Decision::Forked)
             });
+        }
+    }
+
+    /// A second key is a sign of theft also where it got nothing; the audit line is that of the refusal.
+    fn note_fork(&self, refusal: &Refusal) {
+        if refusal.reason() == Reason::LineageFork {
+            self.metrics.forked();
         }
     }
 
