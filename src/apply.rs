@@ -132,18 +132,20 @@ fn place(status: &tonic::Status, written: &[Written]) -> Failure {
         return refusal.into();
     };
     let field = refusal.evidence("field").map(str::to_owned);
+    let at = found.document.place(field.as_deref().unwrap_or_default());
+    let message = format!("{}:{}:{}: {}", found.file, at.line, at.column, refusal.message());
     let place = Place {
         file: Some(found.file.clone()),
-        line: (found.document.line > 0).then(|| found.document.line.into()),
-        column: None,
+        line: Some(at.line.into()),
+        column: Some(at.column.into()),
         field,
     };
-    let message = format!("{}:{}: {}", found.file, found.document.line, refusal.message());
     Failure::new(refusal.reason(), message).at(place)
 }
 
 fn named<'a>(name: &str, written: &'a [Written]) -> Option<&'a Written> {
-    written.iter().find(|written| written.document.name == name)
+    let is_named = |document: &Document| format!("{}/{}", document.namespace, document.name) == name;
+    written.iter().find(|written| is_named(&written.document))
 }
 
 /// The texts that a path stands for, each with its name in messages.
@@ -269,11 +271,14 @@ mod tests {
             })
             .collect();
         let refusal = proto::Refusal::new(identity::Reason::ResourceInvalid, "foreign trust domain")
-            .with("name", "web")
+            .with("name", "default/web")
             .with("field", "spec.spiffeId");
         let error = place(&refusal.to_status(), &written).json();
         assert_eq!(error["error"]["file"], "web.yaml");
-        assert_eq!(error["error"]["line"], 1);
+        assert_eq!(
+            (&error["error"]["line"], &error["error"]["column"]),
+            (&4.into(), &19.into())
+        );
         assert_eq!(error["error"]["field"], "spec.spiffeId");
     }
 
@@ -285,18 +290,18 @@ mod tests {
         };
         let answer = v1::ApplyResourcesResponse {
             outcomes: vec![
-                outcome("registration/a", Verb::Created),
-                outcome("registration/b", Verb::Unchanged),
+                outcome("registration.signet.dev/a", Verb::Created),
+                outcome("registration.signet.dev/b", Verb::Unchanged),
             ],
             ..v1::ApplyResourcesResponse::default()
         };
         assert_eq!(
             outcomes(&answer, false),
-            "registration/a created\nregistration/b unchanged"
+            "registration.signet.dev/a created\nregistration.signet.dev/b unchanged"
         );
         assert_eq!(
             outcomes(&answer, true),
-            "registration/a created (dry run)\nregistration/b unchanged (dry run)"
+            "registration.signet.dev/a created (dry run)\nregistration.signet.dev/b unchanged (dry run)"
         );
     }
 }

@@ -100,7 +100,11 @@ pub(crate) async fn delete(deletion: &Deletion, global: &Global) -> Result<(), F
         .into_inner();
     let value = message::json("DeleteResourcesResponse", &answer);
     output::show(global.output, &value, || {
-        let kind = deletion.kind.word().to_lowercase();
+        let kind = format!(
+            "{}.{}",
+            deletion.kind.word().to_lowercase(),
+            deletion.kind.group()
+        );
         let lines = deletion
             .names
             .iter()

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::error::{ResourceError, Warning};
+use crate::error::{Position, ResourceError, Warning};
 use crate::fields::{Field, Findings, Object};
 use crate::kind::Kind;
 use crate::registration::Registration;
@@ -60,8 +60,7 @@ pub struct Document {
     pub resource: Resource,
     /// Legal, and perhaps not meant.
     pub warnings: Vec<Warning>,
-    /// The line where it begins; 0 where it has no text of its own.
-    pub line: u32,
+    tree: Node,
 }
 
 /// The usable value of a document.
@@ -105,6 +104,12 @@ impl Document {
     pub fn from_json(bytes: &[u8]) -> Result<Self, ResourceError> {
         Self::of_node(&tree::read_json(bytes, MAX_DOCUMENT_BYTES)?)
             .map_err(|mut errors| errors.swap_remove(0))
+    }
+
+    /// Where a field such as `spec.callers[2]` stands in the text, or the deepest on the way to it that there is; the beginning of
+    /// the document for an empty name.
+    pub fn place(&self, field: &str) -> Position {
+        self.tree.place(field)
     }
 
     /// Makes a document of a value built here; as valid as one that was written.
@@ -164,7 +169,7 @@ fn one(root: &Field<'_>, findings: &mut Findings) -> Option<Document> {
         json,
         resource: resource?,
         warnings: std::mem::take(&mut findings.warnings),
-        line: root.node.at.line,
+        tree: root.node.clone(),
     })
 }
 

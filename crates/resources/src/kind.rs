@@ -66,7 +66,8 @@ impl Kind {
         }
     }
 
-    fn group(self) -> &'static str {
+    /// The group in that.
+    pub fn group(self) -> &'static str {
         self.api_version().split('/').next().unwrap_or_default()
     }
 

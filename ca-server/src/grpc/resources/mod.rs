@@ -103,18 +103,19 @@ impl ResourcesService {
         let v1::Resource {
             api_version: _,
             kind: _,
-            namespace: _,
+            namespace,
             name,
             document_json,
             revision: _,
             created_at: _,
         } = resource;
         let at = |what: String, field: String| {
-            let name: String = name.chars().take(253).collect();
+            let [namespace, name] =
+                [&namespace, &name].map(|name| name.chars().take(253).collect::<String>());
             let place = if name.is_empty() {
                 format!("resources[{index}]")
             } else {
-                name
+                format!("{namespace}/{name}")
             };
             Refusal::new(
                 Reason::ResourceInvalid,
@@ -132,29 +133,25 @@ impl ResourcesService {
         match &document.resource {
             Resource::Registration(registration) => {
                 self.check(registration)
-                    .map_err(|(field, why)| at(format!("{field}: {why}"), field.to_owned()))?;
+                    .map_err(|(field, why)| at(format!("{field}: {why}"), field))?;
             }
         }
         Ok(document)
     }
 
-    fn check(&self, registration: &Registration) -> Result<(), (&'static str, String)> {
+    fn check(&self, registration: &Registration) -> Result<(), (String, String)> {
         let ours = &self.admin.trust_domain;
         if let Some(foreign) = registration.trust_domain().filter(|named| *named != ours) {
             return Err((
-                "spec.spiffeId",
+                "spec.spiffeId".to_owned(),
                 format!("is of trust domain {foreign}, expected {ours}"),
             ));
         }
-        let taken = |name: &&String| {
-            self.admin
-                .server_names
-                .iter()
-                .any(|ours| ours.as_str() == name.as_str())
-        };
-        if let Some(name) = registration.dns_names().iter().find(taken) {
+        let is_taken = |name: &str| self.admin.server_names.iter().any(|ours| ours.as_str() == name);
+        let mut names = registration.dns_names().iter().enumerate();
+        if let Some((index, name)) = names.find(|(_, name)| is_taken(name)) {
             return Err((
-                "spec.dnsNames",
+                format!("spec.dnsNames[{index}]"),
                 format!("{name} is a name of this server, by which stock proxies know it; expected another"),
             ));
         }
@@ -302,7 +299,7 @@ fn after(page_token: &str) -> Result<Option<Key<'_>>, Refusal> {
 }
 
 fn short_name(kind: Kind, name: &str) -> String {
-    format!("{}/{name}", kind.word().to_ascii_lowercase())
+    format!("{}.{}/{name}", kind.word().to_ascii_lowercase(), kind.group())
 }
 
 fn new_resource(document: Document) -> NewResource {

@@ -88,9 +88,15 @@ async fn delete(bench: &Bench, which: &[(&str, &str)]) -> Result<Vec<String>, Re
 async fn a_document_is_created_then_unchanged_then_configured() {
     let bench = Bench::new();
     let created = apply(&bench, vec![granting("default", "a", "1h")]).await.unwrap();
-    assert_eq!(verbs(&created), [("registration/a", MessageVerb::Created)]);
+    assert_eq!(
+        verbs(&created),
+        [("registration.signet.dev/a", MessageVerb::Created)]
+    );
     let same = apply(&bench, vec![granting("default", "a", "1h")]).await.unwrap();
-    assert_eq!(verbs(&same), [("registration/a", MessageVerb::Unchanged)]);
+    assert_eq!(
+        verbs(&same),
+        [("registration.signet.dev/a", MessageVerb::Unchanged)]
+    );
     assert_eq!(same.revision, created.revision);
     let changed = apply(
         &bench,
@@ -101,8 +107,8 @@ async fn a_document_is_created_then_unchanged_then_configured() {
     assert_eq!(
         verbs(&changed),
         [
-            ("registration/a", MessageVerb::Configured),
-            ("registration/b", MessageVerb::Created)
+            ("registration.signet.dev/a", MessageVerb::Configured),
+            ("registration.signet.dev/b", MessageVerb::Created)
         ]
     );
     assert!(changed.revision > created.revision);
@@ -146,7 +152,7 @@ async fn of_a_request_all_documents_are_applied_or_none() {
             .unwrap_err();
         assert_eq!(
             (refusal.reason(), refusal.evidence("name")),
-            (Reason::ResourceInvalid, Some("b")),
+            (Reason::ResourceInvalid, Some("default/b")),
             "{refusal}"
         );
         assert!(
@@ -186,7 +192,10 @@ async fn a_dry_run_says_what_would_be_done_and_does_nothing() {
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(verbs(&answer), [("registration/a", MessageVerb::Created)]);
+    assert_eq!(
+        verbs(&answer),
+        [("registration.signet.dev/a", MessageVerb::Created)]
+    );
     assert!(names(&bench, everywhere()).await.is_empty());
     assert!(bench.audit_lines().is_empty());
 }
@@ -306,7 +315,10 @@ async fn of_a_deletion_all_resources_go_or_none() {
         .unwrap_err();
     assert_eq!(refusal.reason(), Reason::NotFound);
     assert_eq!(names(&bench, everywhere()).await.len(), 2);
-    assert_eq!(delete(&bench, &[("reg", "a")]).await.unwrap(), ["registration/a"]);
+    assert_eq!(
+        delete(&bench, &[("reg", "a")]).await.unwrap(),
+        ["registration.signet.dev/a"]
+    );
     assert_eq!(names(&bench, everywhere()).await, ["default/b"]);
 }
 

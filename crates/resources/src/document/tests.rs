@@ -63,7 +63,17 @@ fn the_sample_of_the_interface_is_read_to_the_letter() {
         (document.namespace.as_str(), document.name.as_str()),
         ("default", "details")
     );
-    assert_eq!((document.line, document.warnings.len()), (1, 1));
+    assert_eq!((document.place("").line, document.warnings.len()), (1, 1));
+    for (field, line, column) in [
+        ("spec.spiffeId", 6, 13),
+        ("spec.callers[2]", 20, 7),
+        ("spec.workload.addresses[0]", 14, 54),
+        ("spec.life.no.further", 8, 9),
+        ("spec.absent", 5, 3),
+    ] {
+        let place = document.place(field);
+        assert_eq!((place.line, place.column), (line, column), "{field}");
+    }
     let value = registration(SAMPLE);
     assert_eq!(value.role(), Role::Workload);
     assert_eq!(value.dns_names(), ["details.default.svc.cluster.local"]);
