@@ -143,7 +143,7 @@ async fn open_doors(
 
 fn revoked(serials: &[String], doors: &BTreeMap<String, String>) -> String {
     if serials.is_empty() {
-        return "nothing to revoke: no certificate matches that still counts".to_owned();
+        return "nothing left to revoke: every certificate that matches is revoked already".to_owned();
     }
     let mut lines: Vec<String> = serials
         .iter()
@@ -279,7 +279,7 @@ mod tests {
         assert!(text.contains("certificate 0a revoked"), "{text}");
         assert!(text.contains("signet delete registration web -n shop"), "{text}");
         assert!(revoked(&serials, &BTreeMap::new()).contains("cannot enrol again"));
-        assert!(revoked(&[], &BTreeMap::new()).contains("nothing to revoke"));
+        assert!(revoked(&[], &BTreeMap::new()).contains("revoked already"));
     }
 
     #[test]
