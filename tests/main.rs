@@ -5,18 +5,26 @@
     reason = "what the tests share is public to all of them, in a program of its own"
 )]
 
+mod admin_callers;
 mod authority;
 mod connections;
 mod crash;
 mod demo;
+mod device_callers;
 mod documents;
 mod faults;
 mod first_steps;
 mod house;
+mod istio;
+mod join_tokens;
+mod judges;
+mod jwt_callers;
 mod library;
 mod observability;
+mod registrations;
 mod reload;
 mod renewal;
+mod revocation;
 mod rotation;
 mod server;
 mod support;

@@ -2,11 +2,14 @@
 
 mod admin;
 mod background;
+mod caller;
 mod ceremony;
+pub mod issuer;
 mod mesh;
 mod openssl;
 mod python;
 mod server;
+mod wanted;
 pub mod wire;
 
 use std::path::{Path, PathBuf};
@@ -16,11 +19,13 @@ use std::time::{Duration, Instant};
 
 pub use admin::Admin;
 pub use background::Background;
+pub use caller::{Caller, Refused, leaf_of};
 pub use ceremony::{root_ca_sign, server_under_root};
 pub use mesh::Mesh;
 pub use openssl::{AUTHORITY_PROFILE, OpensslRoot, openssl};
 pub use python::python;
-pub use server::{Server, Settings, http_get, server_command};
+pub use server::{Server, Settings, http_get, http_get_bytes, server_command};
+pub use wanted::{Wanted, ask_openssl, certificate_text, serial_of};
 pub use wire::Wire;
 
 /// How long anything may take that is not expected to take long.

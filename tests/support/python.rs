@@ -7,9 +7,14 @@ use std::sync::OnceLock;
 
 use super::run;
 
-const PACKAGES: [&str; 3] = ["grpcio==1.85.1", "grpcio-tools==1.85.1", "cryptography==50.0.2"];
+const PACKAGES: [&str; 4] = [
+    "grpcio==1.85.1",
+    "grpcio-status==1.85.1",
+    "grpcio-tools==1.85.1",
+    "cryptography==50.0.2",
+];
 
-/// A Python that can import grpc, grpc_tools and cryptography; installed at the first use.
+/// A Python that can import grpc, grpc_status, grpc_tools and cryptography; installed at the first use.
 pub fn python() -> Command {
     static INSTALLED: OnceLock<std::path::PathBuf> = OnceLock::new();
     let python = INSTALLED.get_or_init(|| {

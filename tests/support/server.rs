@@ -108,6 +108,26 @@ impl Server {
         path
     }
 
+    /// Applies these resources, and returns what `signet apply` said.
+    pub fn apply(&self, documents: &str) -> String {
+        let file = self.path("applied.yaml");
+        std::fs::write(&file, documents).expect("a file");
+        run(self.signet(&["apply"]).arg("-f").arg(file))
+    }
+
+    /// The certificates that it issued to an identity or a prefix with `*`, oldest first, as `signet cert list` has them.
+    pub fn certificates(&self, spiffe_id: &str) -> Vec<Value> {
+        let listed = run(&mut self.signet(&["cert", "list", "--spiffe-id", spiffe_id, "-o", "json"]));
+        let mut listed: Value = serde_json::from_str(&listed).expect("JSON");
+        let mut items: Vec<Value> = std::mem::take(listed["items"].as_array_mut().expect("a list"));
+        items.sort_by_key(|item| {
+            item["journalPosition"]
+                .as_str()
+                .and_then(|position| position.parse::<u64>().ok())
+        });
+        items
+    }
+
     /// Everything that the server wrote to its log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
