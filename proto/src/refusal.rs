@@ -12,6 +12,10 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// The domain of our reasons in `ErrorInfo`.
 pub const DOMAIN: &str = "signet.dev";
 
+/// Longest message and longest piece of evidence, in bytes. Both repeat what callers sent, and travel in headers, of which clients take
+/// some 16 KiB.
+const MAX_TEXT: usize = 2048;
+
 /// A refusal: a stable reason, a message that a person can act on, and evidence under the keys `name`, `limit`, `found`,
 /// `expected` and `field`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,19 +27,19 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal without evidence.
+    /// A refusal without evidence. A long message is cut.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
-            message: message.into(),
+            message: shorten(message.into()),
             evidence: Vec::new(),
             retry_after: None,
         }
     }
 
-    /// Adds a piece of evidence.
+    /// Adds a piece of evidence, cut if it is long.
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.evidence.push((key, value.to_string()));
+        self.evidence.push((key, shorten(value.to_string())));
         self
     }
 
@@ -123,6 +127,15 @@ impl From<Refusal> for Status {
     }
 }
 
+fn shorten(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        let end = (0..=MAX_TEXT - 3).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.push_str("...");
+    }
+    text
+}
+
 fn code(reason: Reason) -> Code {
     match (reason, reason.kind()) {
         (Reason::EnrolmentPending, _) => Code::FailedPrecondition,
@@ -168,6 +181,17 @@ mod tests {
                 sorted
             });
         }
+    }
+
+    #[test]
+    fn what_a_caller_sent_is_repeated_in_part() {
+        let long = "\u{e4}".repeat(100_000);
+        let refusal = Refusal::new(Reason::NotFound, &long).with("found", &long);
+        for text in [refusal.message(), refusal.evidence("found").unwrap()] {
+            assert!((MAX_TEXT - 4..=MAX_TEXT).contains(&text.len()) && text.ends_with("\u{e4}..."));
+        }
+        let fits = "a".repeat(MAX_TEXT);
+        assert_eq!(Refusal::new(Reason::NotFound, &fits).message(), fits);
     }
 
     #[test]
