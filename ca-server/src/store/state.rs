@@ -175,7 +175,10 @@ impl State {
 
     /// A row of a kind that this program does not know is left out: a newer program's, which bars older ones by its format.
     fn put(&mut self, row: Row) {
-        if let (Some(key), Some(kind)) = (row.key(), row.kind) {
+        if let (Some(key), Some(mut kind)) = (row.key(), row.kind) {
+            if let Some(known) = self.rows.get(&key) {
+                keep_end(&mut kind, known);
+            }
             self.rows.insert(key, kind);
         }
     }
@@ -205,6 +208,19 @@ impl State {
         self.rows
             .range((start, Bound::Excluded(vec![letter + 1])))
             .map(|(_, row)| row)
+    }
+}
+
+/// A row was decided on what stood before its batch, in which certificates may have moved the end: it never comes nearer.
+fn keep_end(row: &mut RowKind, known: &RowKind) {
+    match (row, known) {
+        (RowKind::Authority(row), RowKind::Authority(known)) => {
+            row.last_leaf_ends = row.last_leaf_ends.max(known.last_leaf_ends);
+        }
+        (RowKind::Token(row), RowKind::Token(known)) => {
+            row.last_leaf_ends = row.last_leaf_ends.max(known.last_leaf_ends);
+        }
+        _ => {}
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which rows have no use any more. Nothing here changes an answer that matters: what is removed has ended by the clock.
 
+use std::collections::HashSet;
+
 use super::admin::SERVER;
 use super::{Change, Decision};
 use crate::store::command::Outcome;
@@ -18,8 +20,17 @@ const KEEP_AUTHORITIES: i64 = 60;
 pub(super) fn prune(view: &View<'_>, now: i64) -> Decision {
     let mut change = Change::new(now, SERVER.to_owned(), "prune");
     let mut moves = false;
-    for token in view.state.tokens_after("").filter_map(|row| view.token(&row.id)) {
-        if let Some(row) = brought_along(view, token).filter(|_| is_over(token, now)) {
+    let tokens = || view.state.tokens_after("").filter_map(|row| view.token(&row.id));
+    // A later token for the same identity stands on the registration that an earlier one brought along.
+    let in_use: HashSet<&str> = tokens()
+        .filter(|token| !is_over(token, now))
+        .map(|token| token.registration.as_str())
+        .collect();
+    for token in tokens() {
+        if token.made_registration && in_use.contains(token.registration.as_str()) {
+            continue;
+        }
+        if let Some(row) = brought_along(view, token) {
             change.delete(rows::resource_key(&row.kind, &row.namespace, &row.name));
             moves = true;
         }

@@ -3,7 +3,7 @@
 use identity::Reason;
 
 use crate::store::tests::support::{AUTHORITY, HOUR, Subject, apply, ask, by, resource_name};
-use crate::store::{Command, InstanceRow, Outcome, Refused, Verb};
+use crate::store::{AuthorityRow, Command, InstanceRow, Outcome, Refused, Verb};
 
 pub(in crate::store::tests) fn an_apply_is_all_or_nothing_and_says_what_it_did(subject: &Subject) {
     let verbs = |outcome: Result<Outcome, _>| match outcome {
@@ -194,4 +194,31 @@ pub(in crate::store::tests) fn refusals_are_recorded(subject: &Subject) {
     );
     assert_eq!(subject.store.entry(0), Ok(None));
     assert_eq!(subject.store.entry(1000), Ok(None));
+}
+
+pub(in crate::store::tests) fn a_leaf_recorded_together_with_the_next_authority_keeps_its_own_in_place(
+    subject: &Subject,
+) {
+    subject.put_authority(AUTHORITY);
+    subject.issue(&ask("a", 1));
+    let (issue, _) = subject.command(&ask("a", 2).life(3 * HOUR));
+    let next = Command::PutAuthority {
+        row: AuthorityRow {
+            key_id: b"next".to_vec(),
+            ..AuthorityRow::default()
+        },
+        by: by(),
+    };
+    // The writer waits for the reader with its first batch, so that the two others are in the next one.
+    let reading = subject.store.read();
+    let answers = [apply(&[("x", "{}")], false), issue, next].map(|command| subject.store.submit(command));
+    drop(reading);
+    for answer in answers {
+        answer.blocking_recv().unwrap().unwrap();
+    }
+    subject.pass(2 * HOUR);
+    subject.prune();
+    let state = subject.store.read();
+    let old = state.authority(AUTHORITY).unwrap();
+    assert_eq!(old.last_leaf_ends, subject.now() + HOUR);
 }

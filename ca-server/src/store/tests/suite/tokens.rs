@@ -3,7 +3,7 @@
 use identity::Reason;
 
 use crate::store::tests::support::{HOUR, Subject, apply, ask, by, token_row};
-use crate::store::{Command, Outcome, Verdict};
+use crate::store::{Command, Outcome, TokenRow, Verdict};
 
 pub(in crate::store::tests) fn a_token_has_one_winner_among_many_keys(subject: &Subject) {
     subject.token("t", HOUR);
@@ -186,4 +186,39 @@ pub(in crate::store::tests) fn a_registration_that_somebody_changed_outlives_its
     subject.pass(2 * HOUR);
     subject.prune();
     assert!(subject.registration(&made.name).is_some());
+}
+
+pub(in crate::store::tests) fn a_registration_that_a_later_token_stands_on_outlives_the_token_that_brought_it(
+    subject: &Subject,
+) {
+    let made = subject.token_with_registration("first", HOUR);
+    let token = TokenRow {
+        registration: format!("default/{}", made.name),
+        ..token_row("second", subject.now() + 3 * HOUR)
+    };
+    let by = by();
+    subject
+        .submit(Command::CreateToken {
+            token,
+            registration: None,
+            by,
+        })
+        .unwrap();
+    subject.pass(2 * HOUR);
+    subject.prune();
+    subject.issue(
+        &ask("a", 1)
+            .token("second")
+            .registration(made.clone())
+            .life(4 * HOUR),
+    );
+    subject.pass(3 * HOUR);
+    subject.prune();
+    assert!(
+        subject.registration(&made.name).is_some(),
+        "its certificate counts"
+    );
+    subject.pass(2 * HOUR);
+    subject.prune();
+    assert!(subject.registration(&made.name).is_none());
 }
