@@ -8,6 +8,7 @@ use std::{fmt, io};
 
 use arc_swap::ArcSwapOption;
 use identity::Reason;
+use runtime::drain::Drain;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
@@ -148,11 +149,13 @@ impl ClientCertVerifier for ProofOfKey {
 /// A connection after its handshake.
 pub type TlsConnection = Accepted<Gathered<tokio_rustls::server::TlsStream<TcpStream>>>;
 
-/// Accepts and handshakes until the receiver is dropped. Handshakes run beside each other; a slow one holds up nobody.
+/// Accepts and handshakes until the drain begins: who comes then is refused by the kernel and does not wait for an answer that never
+/// comes. Handshakes run beside each other; a slow one holds up nobody.
 pub async fn accept(
     listener: TcpListener,
     config: Arc<ServerConfig>,
     metrics: Arc<Metrics>,
+    drain: Drain,
     accepted: mpsc::Sender<io::Result<TlsConnection>>,
 ) {
     let acceptor = TlsAcceptor::from(config);
@@ -162,6 +165,7 @@ pub async fn accept(
             return;
         };
         let (stream, address) = tokio::select! {
+            () = drain.begun() => return,
             () = accepted.closed() => return,
             next = runtime::listen::accept(&listener) => next,
         };
@@ -208,3 +212,6 @@ fn refused(metrics: &Metrics, address: SocketAddr, error: &io::Error) {
         tracing::debug!(%address, "TLS handshake failed: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use identity::{Reason, SpiffeId, TrustBundle, Validity};
-use issuance::{Draft, ProfileName, VerifiedCsr};
+use issuance::{Draft, VerifiedCsr};
 use proto::Refusal;
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
+use super::record::{Handed, Recorded};
 use super::{Authority, wish};
-use crate::audit::{Audit, Decision, Line};
-use crate::caller::{Attested, Evidence};
+use crate::audit::Audit;
+use crate::caller::{Attested, Evidence, TokenProof};
 use crate::registration::{Grant, Wish};
 use crate::store::{self, Command, IssueCommand, IssueFacts, Outcome, Verdict};
 
@@ -51,12 +52,12 @@ struct Refused {
     caller: Option<(String, &'static str)>,
 }
 
-/// A recorded certificate, and how it came about.
-struct Recorded {
-    issued: store::Issued,
-    position: u64,
-    replayed: bool,
-    fork: bool,
+/// A request whose caller and CSR are proved.
+struct Call<'a> {
+    attested: &'a Attested,
+    wish: Wish<'a>,
+    now: OffsetDateTime,
+    began: Instant,
 }
 
 impl Authority {
@@ -114,51 +115,82 @@ impl Authority {
             life: request.life,
             clip_life: request.clip_life,
         };
+        let call = Call {
+            attested: &attested,
+            wish,
+            now,
+            began,
+        };
         let recorded = self
-            .authorize_and_record(&attested, &wish, now)
+            .authorize_and_record(&call)
             .await
             .inspect_err(|refusal| self.note_fork(refusal))
             .map_err(|refusal| Refused::of(&attested, refusal))?;
         // 8. Audit.
-        self.note(&recorded, &attested, began.elapsed());
+        self.teller.note(&recorded, &attested, began.elapsed());
         // 9. Answer.
         self.answer(recorded.issued)
             .map_err(|refusal| Refused::of(&attested, refusal))
     }
 
     /// Steps 4 to 7; once more where the registration changed in between.
-    async fn authorize_and_record(
-        &self,
-        attested: &Attested,
-        wish: &Wish<'_>,
-        now: OffsetDateTime,
-    ) -> Result<Recorded, Refusal> {
+    async fn authorize_and_record(&self, call: &Call<'_>) -> Result<Recorded, Refusal> {
         // A token has one request under way at a time: a thousand racers cost one signature.
-        let _claim = match attested {
-            Attested::Token(token) => Some(self.claims.lock(&token.id).await),
+        let _claim = match call.attested {
+            Attested::Token(token) => {
+                let claim = self.claims.lock(&token.id).await;
+                self.as_redeemed(token, &call.wish)?;
+                Some(claim)
+            }
             _ => None,
         };
         for _ in 1..ATTEMPTS {
-            match self.attempt(attested, wish, now).await {
+            match self.attempt(call).await {
                 Err(refusal) if refusal.reason() == Reason::Conflict => {}
                 decided => return decided,
             }
         }
-        self.attempt(attested, wish, now).await
+        self.attempt(call).await
     }
 
-    async fn attempt(
-        &self,
-        attested: &Attested,
-        wish: &Wish<'_>,
-        now: OffsetDateTime,
-    ) -> Result<Recorded, Refusal> {
+    /// A token that was redeemed gets its certificate again for the same key and wish; all else is not even asked for.
+    fn as_redeemed(&self, token: &TokenProof, wish: &Wish<'_>) -> Result<(), Refusal> {
+        let state = self.store.read();
+        let Some(redemption) = state.token(&token.id).and_then(|row| row.redeemed.as_ref()) else {
+            return Ok(());
+        };
+        let mut ids = wish.spiffe_id.into_iter().chain(wish.csr.uri());
+        let same_key = redemption.key_digest == wish.csr.key_digest().as_bytes();
+        let same_wish = ids.all(|id| *id == token.spiffe_id)
+            && redemption.wish == wish::digest(&token.spiffe_id, wish.csr.dns_names(), wish.life);
+        if same_key && same_wish {
+            return Ok(());
+        }
+        let message = format!(
+            "join token {} was redeemed {}; ask for a new one",
+            token.id,
+            if same_key {
+                "with this key for another wish (identity, names or life)"
+            } else {
+                "with another key"
+            }
+        );
+        Err(Refusal::new(Reason::TokenSpent, message).with("name", &token.id))
+    }
+
+    async fn attempt(&self, call: &Call<'_>) -> Result<Recorded, Refusal> {
+        let Call {
+            attested,
+            wish,
+            now,
+            began: _,
+        } = call;
         if !self.audit.healthy() {
             return Err(Audit::refusal());
         }
         // 4. Authorize.
-        let grant = self.registrations.authorize(attested, wish, now)?;
-        let facts = facts(attested, wish, &grant, now);
+        let grant = self.registrations.authorize(attested, wish, *now)?;
+        let facts = facts(attested, wish, &grant, *now);
         if let Verdict::Replay { position } = self.store.judge(&facts)? {
             return self.recorded_at(position);
         }
@@ -175,10 +207,10 @@ impl Authority {
             spiffe_id: grant.spiffe_id.clone(),
             dns_names: grant.dns_names.clone(),
             ip_addresses: Vec::new(),
-            subject_serial_number: serial_number(wish.csr, grant.profile.name()),
+            subject_serial_number: serial_number(wish.csr, &grant.spiffe_id),
             key: wish.csr.public_key().clone(),
             life: grant.life,
-            now,
+            now: *now,
         }
         .check()
         .map_err(|e| Refusal::new(e.reason(), e.to_string()))?;
@@ -189,15 +221,28 @@ impl Authority {
             .map_err(|e| Refusal::new(e.reason(), e.to_string()))?;
         // 7. Record: judged once more by the writer, and durable before anything leaves.
         let issued = entry(&signed, signer.key_id(), attested, &facts, grant);
-        self.record(facts, issued).await
+        self.record(call, facts, issued).await
     }
 
-    async fn record(&self, facts: IssueFacts, issued: store::Issued) -> Result<Recorded, Refusal> {
+    async fn record(
+        &self,
+        call: &Call<'_>,
+        facts: IssueFacts,
+        issued: store::Issued,
+    ) -> Result<Recorded, Refusal> {
         let command = Command::Issue(Box::new(IssueCommand {
             facts,
             issued: issued.clone(),
         }));
-        match super::answer(self.store.submit(command)).await? {
+        let handed = Handed {
+            teller: &self.teller,
+            attested: call.attested,
+            began: call.began,
+            issued,
+            answer: Some(self.store.submit(command)),
+        };
+        let (outcome, issued) = handed.decided().await;
+        match outcome? {
             Outcome::Recorded { position, fork } => Ok(Recorded {
                 issued,
                 position,
@@ -229,42 +274,6 @@ impl Authority {
             replayed: true,
             fork: false,
         })
-    }
-
-    fn note(&self, recorded: &Recorded, attested: &Attested, took: Duration) {
-        let Recorded {
-            issued,
-            position,
-            replayed,
-            fork,
-        } = recorded;
-        let serial = identity::Serial::from_bytes(&issued.serial).ok();
-        let line = |decision| Line {
-            identity: Some(issued.spiffe_id.clone()),
-            serial,
-            parent: identity::Serial::from_bytes(&issued.parent).ok(),
-            method: Some(attested.method()),
-            registration: Some(issued.registration.clone()),
-            position: Some(*position),
-            head: Some(self.store.head().hash),
-            ..Line::new(self.clock.now(), decision, issued.caller.clone())
-        };
-        if *replayed {
-            self.metrics.replayed();
-            self.audit.write(line(Decision::Replayed));
-            return;
-        }
-        let profile = ProfileName::from_word(&issued.profile).unwrap_or(ProfileName::Workload);
-        self.metrics.issued(profile, attested.method(), took);
-        self.audit.write(line(Decision::Issued));
-        if let (true, Attested::Own(parent)) = (*fork, attested) {
-            self.metrics.forked();
-            self.audit.forked(parent.serial(), || Line {
-                parent: Some(parent.serial()),
-                message: Some("a second key was renewed from one certificate".to_owned()),
-                ..line(Decision::Forked)
-            });
-        }
     }
 
     /// A second key is a sign of theft also where it got nothing; the audit line is that of the refusal.
@@ -367,11 +376,13 @@ fn entry(
     }
 }
 
-/// Only devices carry one into their certificate.
-fn serial_number(csr: &VerifiedCsr, profile: ProfileName) -> Option<String> {
-    (profile == ProfileName::Device)
-        .then(|| csr.subject_serial_number().map(str::to_owned))
-        .flatten()
+/// Only devices carry one into their certificate, and only their own: whoever reads subjects must not take one for another. Any
+/// other is ignored like the rest of the subject.
+fn serial_number(csr: &VerifiedCsr, id: &SpiffeId) -> Option<String> {
+    let own = id.path().strip_prefix("/device/")?;
+    csr.subject_serial_number()
+        .filter(|number| *number == own)
+        .map(str::to_owned)
 }
 
 fn too_large(found: usize) -> Refusal {
@@ -383,3 +394,6 @@ fn too_large(found: usize) -> Refusal {
     .with("found", found)
     .with("limit", limit)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,15 @@
 //! The authority: issues certificates to callers ([`Authority::issue`]) and to the server itself, keeps signing authorities, bundle
 //! and CRLs up to date with the store.
 
+#[cfg(test)]
+pub(crate) mod bench;
 mod claims;
 pub mod crl;
 mod issue;
 pub mod keys;
 pub mod lifecycle;
 pub mod offline;
+mod record;
 mod server_certificate;
 pub mod signers;
 mod wish;
@@ -15,7 +18,7 @@ use std::sync::Arc;
 
 use identity::{Clock, Reason, TrustBundle, TrustDomain};
 use proto::Refusal;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 pub use issue::{Issuance, IssueRequest};
 pub use server_certificate::ServerNames;
@@ -24,8 +27,9 @@ use crate::audit::{Audit, Decision, Line};
 use crate::caller::{Callers, Peer};
 use crate::metrics::Metrics;
 use crate::registration::Registrations;
-use crate::store::{Answer, Store};
+use crate::store::Store;
 use claims::Claims;
+use record::Teller;
 use signers::Signers;
 
 /// What the authority is made of.
@@ -59,6 +63,7 @@ pub struct Authority {
     audit: Arc<Audit>,
     clock: Arc<dyn Clock>,
     claims: Claims,
+    teller: Teller,
 }
 
 impl Authority {
@@ -74,6 +79,12 @@ impl Authority {
             audit,
             clock,
         } = parts;
+        let teller = Teller {
+            store: Arc::clone(&store),
+            metrics: Arc::clone(&metrics),
+            audit: Arc::clone(&audit),
+            clock: Arc::clone(&clock),
+        };
         Self {
             trust_domain,
             store,
@@ -83,6 +94,7 @@ impl Authority {
             metrics,
             audit,
             clock,
+            teller,
             claims: Claims::default(),
         }
     }
@@ -115,7 +127,9 @@ impl Authority {
 }
 
 /// Waits for the store's answer; a store that is gone is unavailable.
-pub(crate) async fn answer<T>(answer: Answer<T>) -> Result<T, Refusal> {
+pub(crate) async fn answer<T>(
+    answer: impl Future<Output = Result<Result<T, Refusal>, oneshot::error::RecvError>>,
+) -> Result<T, Refusal> {
     answer.await.unwrap_or_else(|_| {
         Err(Refusal::new(
             Reason::StoreUnavailable,

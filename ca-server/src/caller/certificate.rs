@@ -5,15 +5,15 @@
 use std::sync::Arc;
 
 use identity::leaf::Leaf;
-use identity::verify::{ChainVerifier, PeerVerifier, Usage, VerifyError};
-use identity::{Reason, Serial, SpiffeId, TrustBundle, TrustDomain};
+use identity::verify::{ChainVerifier, Usage, VerifyError};
+use identity::{Reason, Serial, SpiffeId};
 use proto::Refusal;
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
 use super::connection::Connection;
+use crate::store::Store;
 use crate::store::entry::{Issued, field, fingerprint};
-use crate::store::{AuthorityRow, Store};
 
 /// A certificate that this authority issued, with what the record says of it.
 #[derive(Debug)]
@@ -70,23 +70,14 @@ pub enum Verified {
 
 /// Judges client certificates against the record and the configured foreign authorities.
 pub struct CertificateJudge {
-    trust_domain: TrustDomain,
     store: Arc<dyn Store>,
     providers: Vec<CertificateProvider>,
 }
 
 impl CertificateJudge {
-    /// A judge for members of `trust_domain` and holders of the providers' certificates.
-    pub fn new(
-        trust_domain: TrustDomain,
-        store: Arc<dyn Store>,
-        providers: Vec<CertificateProvider>,
-    ) -> Self {
-        Self {
-            trust_domain,
-            store,
-            providers,
-        }
+    /// A judge for holders of the certificates in the record and of the providers' certificates.
+    pub fn new(store: Arc<dyn Store>, providers: Vec<CertificateProvider>) -> Self {
+        Self { store, providers }
     }
 
     /// The verdict on the connection's certificate at this moment; `None` if it presented none.
@@ -128,55 +119,36 @@ impl CertificateJudge {
         Ok(None)
     }
 
-    /// Time, revocation, and the authority that signed it: each may have changed since the last call.
+    /// Revocation, time, and the authority that signed it: each may have changed since the last call. A leaf never outlives what is
+    /// above it, so that its own span is that of the whole path.
     fn still_counts(&self, own: &OwnCertificate, now: OffsetDateTime) -> Result<(), Refusal> {
         let serial = own.leaf.serial();
-        let authority = {
-            let state = self.store.read();
-            if let Some(revocation) = state.revocation(serial) {
-                return Err(Refusal::new(
-                    Reason::CertificateRevoked,
-                    format!(
-                        "client certificate {serial} was revoked ({}); enrol again",
-                        revocation.reason
-                    ),
-                )
-                .with("name", serial));
-            }
-            state.authority(&own.issued.authority).cloned()
-        };
-        let Some(authority) = authority else {
+        let state = self.store.read();
+        if let Some(revocation) = state.revocation(serial) {
+            let message = format!(
+                "client certificate {serial} was revoked ({}); enrol again",
+                revocation.reason
+            );
+            return Err(Refusal::new(Reason::CertificateRevoked, message).with("name", serial));
+        }
+        let validity = own.leaf.validity();
+        if now > validity.not_after() {
+            let not_after = validity.not_after();
+            return Err(refuse(&VerifyError::Expired { not_after, now }));
+        }
+        if now < validity.not_before() {
+            let not_before = validity.not_before();
+            return Err(refuse(&VerifyError::NotYetValid { not_before, now }));
+        }
+        if state.authority(&own.issued.authority).is_none() {
             return Err(Refusal::new(
                 Reason::CertificateUntrusted,
                 format!(
                     "the authority that signed client certificate {serial} is no longer trusted; enrol again"
                 ),
             ));
-        };
-        if own.leaf.validity().contains(now) {
-            return Ok(());
         }
-        self.validate(own, &authority, now)
-    }
-
-    /// The whole path at this moment, for the error that names what has ended or not begun.
-    fn validate(
-        &self,
-        own: &OwnCertificate,
-        authority: &AuthorityRow,
-        now: OffsetDateTime,
-    ) -> Result<(), Refusal> {
-        let root = CertificateDer::from(authority.root.clone());
-        let bundle = TrustBundle::new(self.trust_domain.clone(), vec![root])
-            .map_err(|e| Refusal::new(Reason::Internal, format!("the recorded root cannot be read: {e}")))?;
-        let chain: Vec<CertificateDer<'_>> = std::iter::once(own.issued.der.as_slice())
-            .chain(authority.chain.iter().map(Vec::as_slice))
-            .map(CertificateDer::from)
-            .collect();
-        PeerVerifier::new(&bundle)
-            .verify(&chain, Usage::Client, now)
-            .map(|_| ())
-            .map_err(|e| refuse(&e))
+        Ok(())
     }
 
     fn foreign(&self, chain: &[CertificateDer<'_>], now: OffsetDateTime) -> Result<Verified, Refusal> {

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use identity::Reason;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -237,6 +239,11 @@ pub fn verify(providers: &[JwtProvider], token: &str, now: OffsetDateTime) -> Re
             header.alg
         )));
     }
+    if has_critical_header(token) {
+        return Err(invalid(
+            "JWT demands extensions (crit), expected none: this server knows none",
+        ));
+    }
     let issuer = unverified_issuer(token)?;
     let mut of_issuer = providers.iter().filter(|provider| provider.issuer == issuer);
     let Some(first) = of_issuer.next() else {
@@ -254,6 +261,13 @@ pub fn verify(providers: &[JwtProvider], token: &str, now: OffsetDateTime) -> Re
     of_issuer
         .find_map(|provider| provider.verify(token, &header, now).ok())
         .ok_or(refused)
+}
+
+/// RFC 7515 section 4.1.11: what is not understood must be refused, and `jsonwebtoken` passes over it.
+fn has_critical_header(token: &str) -> bool {
+    let header = token.split('.').next().unwrap_or_default();
+    let header = URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
+    serde_json::from_slice::<Map<String, Value>>(&header).map_or(true, |header| header.contains_key("crit"))
 }
 
 /// Which provider to ask; nothing else is believed before the signature is checked.
@@ -297,3 +311,6 @@ fn audiences(claims: &Map<String, Value>) -> Result<Vec<String>, Refusal> {
 fn invalid(message: impl Into<String>) -> Refusal {
     Refusal::new(Reason::JwtInvalid, message)
 }
+
+#[cfg(test)]
+mod tests;

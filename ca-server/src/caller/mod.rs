@@ -23,7 +23,7 @@ pub use token::TokenProof;
 use crate::store::Store;
 
 /// What a caller brought.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Evidence<'a> {
     /// The connection that the request came by.
     pub connection: &'a Connection,
@@ -32,6 +32,17 @@ pub struct Evidence<'a> {
     /// Whether a bearer that does not verify is ignored beside a certificate that does: stock proxies send their token file
     /// unseen, expired or not.
     pub lenient_bearer: bool,
+}
+
+/// Without the bearer, which is a secret.
+impl fmt::Debug for Evidence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Evidence")
+            .field("peer", &self.connection.peer())
+            .field("has_bearer", &self.bearer.is_some())
+            .field("lenient_bearer", &self.lenient_bearer)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A caller that has proved who it is.
@@ -111,12 +122,14 @@ impl Callers {
             };
         };
         match (self.judge_bearer(bearer, now), certificate) {
+            (bearer, Ok(Some(verified))) if evidence.lenient_bearer && is_used_up(&bearer, &verified) => {
+                Ok(Attestation {
+                    attested: Attested::from(verified),
+                    bearer_ignored: true,
+                })
+            }
             (Ok(attested), Ok(Some(verified))) => agree(attested, &verified).map(plain),
             (Ok(attested), _) => Ok(plain(attested)),
-            (Err(_), Ok(Some(verified))) if evidence.lenient_bearer => Ok(Attestation {
-                attested: Attested::from(verified),
-                bearer_ignored: true,
-            }),
             (Err(refusal), _) => Err(refusal),
         }
     }
@@ -132,11 +145,21 @@ impl Callers {
 
     fn judge_bearer(&self, bearer: &str, now: OffsetDateTime) -> Result<Attested, Refusal> {
         if bearer.starts_with(JoinToken::PREFIX) {
-            token::verify(self.store.as_ref(), bearer).map(Attested::Token)
+            token::verify(self.store.as_ref(), bearer, now).map(Attested::Token)
         } else {
             let jwt = jwt::verify(&self.jwt.load(), bearer, now)?;
             Ok(Attested::Jwt { jwt, beside: None })
         }
+    }
+}
+
+/// Whether a bearer proves nothing beside this certificate: it does not verify, or is the token that the certificate's holder began
+/// with and goes on sending.
+fn is_used_up(bearer: &Result<Attested, Refusal>, certificate: &Verified) -> bool {
+    match bearer {
+        Err(_) => true,
+        Ok(Attested::Token(token)) => token.is_redeemed && matches!(certificate, Verified::Own(_)),
+        Ok(_) => false,
     }
 }
 
@@ -200,3 +223,6 @@ impl fmt::Display for Attested {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
 //! What happens to every gRPC request on its way in and out: a place among those in flight, and each refusal counted once under
-//! its stable word. What tonic itself refuses leaves with a word of ours: too large, or not to be read.
+//! its stable word. What tonic refuses by itself gets a word here: a message too large, or one that cannot be read.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,11 +20,24 @@ use crate::metrics::Metrics;
 
 /// When a caller that found no place should try again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Services whose refusals `authority.issue` counts itself, since one of them hides its reasons from callers.
-const COUNT_THEMSELVES: [&str; 2] = [
-    "/signet.v1.CertificateAuthority/Issue",
-    "/istio.v1.auth.IstioCertificateService/",
-];
+
+/// Whether refusals of this request are counted where they are made, among each request's extensions. `authority.issue` does so, since
+/// one of its front ends hides reasons from callers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counted(Arc<AtomicBool>);
+
+impl Counted {
+    /// From here on, the service counts what it refuses of this request.
+    pub(super) fn elsewhere<T>(request: &tonic::Request<T>) {
+        if let Some(Self(elsewhere)) = request.extensions().get() {
+            elsewhere.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// Makes a [`Door`] in front of a listener's services.
 #[derive(Clone)]
@@ -88,9 +102,8 @@ where
                 }
             },
         };
-        let counts_itself = COUNT_THEMSELVES
-            .iter()
-            .any(|prefix| request.uri().path().starts_with(prefix));
+        let counted = Counted::default();
+        request.extensions_mut().insert(counted.clone());
         request.extensions_mut().insert(self.layer.judge.clone());
         let answer = self.inner.call(request);
         Box::pin(async move {
@@ -101,44 +114,54 @@ where
             if !response.headers().contains_key(Status::GRPC_STATUS) {
                 return Ok(response);
             }
-            Ok(outcome(response, counts_itself, &metrics))
+            Ok(outcome(response, counted.is_elsewhere(), &metrics))
         })
     }
 }
 
-fn outcome(response: http::Response<Body>, counts_itself: bool, metrics: &Metrics) -> http::Response<Body> {
+fn outcome(
+    response: http::Response<Body>,
+    counted_elsewhere: bool,
+    metrics: &Metrics,
+) -> http::Response<Body> {
     let Some(status) = Status::from_header_map(response.headers()) else {
         return response;
     };
     match status.code() {
         Code::Ok | Code::Unimplemented | Code::Cancelled => response,
-        Code::OutOfRange => {
-            metrics.refused(Reason::TooLarge);
-            let limit = proto::MAX_MESSAGE_BYTES;
-            Refusal::new(
-                Reason::TooLarge,
-                format!("message is larger than {limit} bytes, expected less"),
-            )
-            .with("limit", limit)
-            .to_status()
-            .into_http()
-        }
-        // tonic's word for a message that it cannot read; refusals of ours have details.
-        Code::Internal if status.details().is_empty() => {
-            metrics.refused(Reason::ResourceInvalid);
-            Refusal::new(
-                Reason::ResourceInvalid,
-                format!("message cannot be read: {}", status.message()),
-            )
-            .to_status()
-            .into_http()
-        }
-        _ if counts_itself => response,
+        _ if counted_elsewhere => response,
+        Code::OutOfRange => refuse(&too_large(), metrics),
+        // Our own refusals have details; this is a message that prost cannot decode, or a frame that tonic cannot.
+        Code::Internal if status.details().is_empty() => refuse(&unreadable(&status), metrics),
         _ => {
             metrics.refused(Refusal::from_status(&status).reason());
             response
         }
     }
+}
+
+fn refuse(refusal: &Refusal, metrics: &Metrics) -> http::Response<Body> {
+    metrics.refused(refusal.reason());
+    refusal.to_status().into_http()
+}
+
+fn too_large() -> Refusal {
+    let limit = proto::MAX_MESSAGE_BYTES;
+    Refusal::new(
+        Reason::TooLarge,
+        format!("message is larger than {limit} bytes, expected less"),
+    )
+    .with("limit", limit)
+}
+
+fn unreadable(status: &Status) -> Refusal {
+    Refusal::new(
+        Reason::ResourceInvalid,
+        format!(
+            "the request cannot be read ({}), expected one message of this method",
+            status.message()
+        ),
+    )
 }
 
 fn too_many() -> Status {
@@ -149,3 +172,6 @@ fn too_many() -> Status {
     .retry_after(RETRY)
     .to_status()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use identity::{Reason, SpiffeId, TrustBundle};
 use proto::{Refusal, v1};
@@ -11,6 +12,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::door::Counted;
 use super::{connection, evidence};
 use crate::authority::{Authority, Issuance, IssueRequest};
 
@@ -32,6 +34,7 @@ impl CertificateAuthorityService {
         request: Request<v1::IssueCertificateRequest>,
     ) -> Result<v1::IssueCertificateResponse, Refusal> {
         let connection = Arc::clone(connection(&request)?);
+        Counted::elsewhere(&request);
         let (metadata, _, message) = request.into_parts();
         let v1::IssueCertificateRequest { csr, spiffe_id, life } = message;
         let decoded = evidence(&connection, &metadata, false).and_then(|evidence| {
@@ -44,13 +47,15 @@ impl CertificateAuthorityService {
                 })?;
             let life = life
                 .map(|life| {
-                    proto::duration_from_message(&life).ok_or_else(|| {
-                        Refusal::new(
-                            Reason::LifeTooShort,
-                            format!("field life: {} s, expected a positive duration", life.seconds),
-                        )
-                        .with("field", "life")
-                    })
+                    let span = proto::duration_from_message(&life);
+                    span.map(|span| Duration::from_secs(span.as_secs()))
+                        .ok_or_else(|| {
+                            Refusal::new(
+                                Reason::LifeTooShort,
+                                format!("field life: {} s, expected a positive duration", life.seconds),
+                            )
+                            .with("field", "life")
+                        })
                 })
                 .transpose()?;
             Ok((

@@ -8,6 +8,7 @@ use identity::{Kind, Reason};
 use proto::{Refusal, istio};
 use tonic::{Request, Response, Status};
 
+use super::door::Counted;
 use super::{connection, evidence};
 use crate::authority::{Authority, Issuance, IssueRequest};
 
@@ -33,6 +34,7 @@ impl IstioCertificateService {
         request: Request<istio::IstioCertificateRequest>,
     ) -> Result<istio::IstioCertificateResponse, Refusal> {
         let connection = Arc::clone(connection(&request)?);
+        Counted::elsewhere(&request);
         let (proof, _, message) = request.into_parts();
         let istio::IstioCertificateRequest {
             csr,
@@ -116,3 +118,6 @@ impl istio::istio_certificate_service_server::IstioCertificateService for IstioC
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

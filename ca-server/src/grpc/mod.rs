@@ -107,3 +107,6 @@ fn evidence<'a>(
         lenient_bearer,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,9 @@ pub const SERVICES: [&str; 6] = [AUTHORITY, TOKENS, CERTIFICATES, RESOURCES, AUT
 const STREAMS: u32 = 256;
 /// Largest header list: a bearer fits, with room for the rest.
 const HEADER_BYTES: u32 = 32 * 1024;
+/// How long a request may take to come in and be answered, so that who sends nothing more does not keep its place. Streams are answered
+/// by their beginning.
+const REQUEST: Duration = Duration::from_secs(30);
 /// How often a silent connection is asked whether its other end is there, and how long it may take to say so.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
@@ -48,6 +51,7 @@ pub struct Services {
 /// HTTP/2 with the limits above.
 pub fn transport() -> Transport {
     Transport::builder()
+        .timeout(REQUEST)
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADER_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE.0))

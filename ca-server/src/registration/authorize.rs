@@ -13,7 +13,7 @@ use issuance::{LifeError, Profile, VerifiedCsr};
 use proto::Refusal;
 use time::OffsetDateTime;
 
-use self::candidates::Candidate;
+use self::candidates::{Candidate, Terms};
 use self::origin::{new_origin, origin_of};
 use super::{Registered, Registrations};
 use crate::caller::Attested;
@@ -85,16 +85,10 @@ impl Registrations {
         let Candidate {
             spiffe_id,
             registered,
-            token,
+            terms,
         } = candidate;
-        let token = token.unwrap_or_default();
         let registration = &registered.registration;
-        let granted = if token.dns_names.is_empty() {
-            registration.dns_names()
-        } else {
-            &token.dns_names
-        };
-        let dns_names = grant_names(wish.csr, granted, &registered)?;
+        let dns_names = grant_names(wish.csr, &terms, &registered)?;
         let profile = self.profile(spiffe_id.role())?;
         let longest = registration
             .max_life()
@@ -103,13 +97,13 @@ impl Registrations {
             Some(life) if wish.clip_life && life <= profile.max_life() => Some(life.min(longest)),
             other => other,
         };
-        let default = token.life.or(registration.life());
+        let default = terms.life.or(registration.life());
         let life = profile
             .life(asked, default, registration.max_life())
             .map_err(|e| life_refused(&e, longest))?;
         let origin = match attested {
             Attested::Own(own) => origin_of(own),
-            first => new_origin(first, registration, now),
+            first => new_origin(first, registration, terms, now),
         };
         Ok(Grant {
             spiffe_id,
@@ -212,18 +206,21 @@ fn list(ids: &BTreeSet<&SpiffeId>) -> String {
     names.join(", ")
 }
 
-/// A CSR without DNS names gets all that are granted, one with some just those; any other kind of name is granted by nobody.
-fn grant_names(
-    csr: &VerifiedCsr,
-    granted: &[String],
-    registered: &Registered,
-) -> Result<Vec<String>, Refusal> {
+/// A CSR without DNS names gets all that are granted, one with some just those; any other kind of name is granted by nobody. What a
+/// token limits its lineage to must still be the registration's.
+fn grant_names(csr: &VerifiedCsr, terms: &Terms, registered: &Registered) -> Result<Vec<String>, Refusal> {
+    let of_registration = registered.registration.dns_names();
+    let granted = if terms.dns_names.is_empty() {
+        of_registration
+    } else {
+        &terms.dns_names
+    };
     let refuse = |name: &str| {
         let reference = &registered.reference;
         Refusal::new(
             Reason::NameNotGranted,
             format!(
-                "the CSR names {name}, which registration {}/{} does not grant; it grants: {}",
+                "{name} is asked for, which registration {}/{} does not grant to this caller; it grants: {}",
                 reference.namespace,
                 reference.name,
                 if granted.is_empty() {
@@ -238,14 +235,17 @@ fn grant_names(
     if let Some(other) = csr.other_names().first() {
         return Err(refuse(&other.to_string()));
     }
-    if let Some(name) = csr.dns_names().iter().find(|name| !granted.contains(name)) {
-        return Err(refuse(name));
-    }
-    Ok(if csr.dns_names().is_empty() {
+    let is_granted = |name: &&String| granted.contains(name) && of_registration.contains(name);
+    let wished = csr.dns_names();
+    let needed = if wished.is_empty() {
         granted.to_vec()
     } else {
-        csr.dns_names().to_vec()
-    })
+        wished.to_vec()
+    };
+    if let Some(name) = needed.iter().find(|name| !is_granted(name)) {
+        return Err(refuse(name));
+    }
+    Ok(needed)
 }
 
 fn life_refused(error: &LifeError, longest: Duration) -> Refusal {
@@ -257,3 +257,6 @@ fn life_refused(error: &LifeError, longest: Duration) -> Refusal {
         .with("field", "life")
         .with("limit", identity::duration::print(limit))
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,7 +151,7 @@ impl Keeper {
         self.signers
             .follow(self.store.as_ref(), now)
             .map_err(|e| Refusal::new(Reason::Internal, e.to_string()))?;
-        self.look_at_authority(now).await?;
+        let trouble = self.look_at_authority(now).await?;
         let signers = self.signers.current();
         let active = signers.active()?;
         let mut current = self.current.lock().await;
@@ -164,8 +164,12 @@ impl Keeper {
                 .issue_server_certificate(&self.names, &self.profiles.server)
                 .await;
             let (key, validity) = match issued {
-                // Readiness has said so; the certificate that is there serves until its own end.
-                Err(refusal) if refusal.reason() == Reason::AuthorityEnded => return Ok(()),
+                // Readiness says so; the certificate that is there serves until its own end.
+                Err(refusal) if refusal.reason() == Reason::AuthorityEnded => {
+                    self.signing
+                        .set_not_ready(trouble.unwrap_or_else(|| refusal.message().to_owned()));
+                    return Ok(());
+                }
                 issued => issued?,
             };
             self.certificate.replace(key);
@@ -177,18 +181,23 @@ impl Keeper {
         let root = Some(Fingerprint::of(active.root()));
         self.root
             .send_if_modified(|known| std::mem::replace(known, root) != root);
+        // Last, so that readiness does not flicker while something above fails again and again.
+        match trouble {
+            None => self.signing.set_ready(),
+            Some(why) => self.signing.set_not_ready(why),
+        }
         Ok(())
     }
 
-    async fn look_at_authority(&self, now: OffsetDateTime) -> Result<(), Refusal> {
+    /// Renews the authority if that is due and possible. Returns why nothing should be signed, if so.
+    async fn look_at_authority(&self, now: OffsetDateTime) -> Result<Option<String>, Refusal> {
         let signers = self.signers.current();
         let active = signers.active()?;
         self.metrics.authority_ends(active.not_after());
         let leaf_life = self.profiles.workload.default_life();
         let standing = lifecycle::standing(active.validity(), leaf_life, now);
         if standing == Standing::Fresh {
-            self.signing.set_ready();
-            return Ok(());
+            return Ok(None);
         }
         let root = self
             .signers
@@ -198,29 +207,28 @@ impl Keeper {
             .filter(|root| root.certificate() == active.root());
         match (root, standing) {
             (Some(root), _) => match self.renew_authority(&root, now).await {
-                Ok(()) => self.signing.set_ready(),
+                Ok(()) => Ok(None),
                 // The present one has half of its life left.
                 Err(refusal) if standing == Standing::Due => {
                     tracing::error!("the signing authority is not renewed yet: {refusal}");
-                    self.signing.set_ready();
+                    Ok(None)
                 }
-                Err(refusal) => return Err(refusal),
+                Err(refusal) => Err(refusal),
             },
             (None, Standing::Due) => {
                 self.warn_of_end(active.not_after(), now);
-                self.signing.set_ready();
+                Ok(None)
             }
-            (None, Standing::Ended) => self.signing.set_not_ready(format!(
+            (None, Standing::Ended) => Ok(Some(format!(
                 "the signing authority ended at {}; activate a new one",
                 active.not_after()
-            )),
-            (None, _) => self.signing.set_not_ready(format!(
+            ))),
+            (None, _) => Ok(Some(format!(
                 "the signing authority ends at {}, less than one leaf life ({}) from now; activate a new one",
                 active.not_after(),
                 identity::duration::print(leaf_life)
-            )),
+            ))),
         }
-        Ok(())
     }
 
     fn warn_of_end(&self, end: OffsetDateTime, now: OffsetDateTime) {
@@ -237,6 +245,10 @@ impl Keeper {
     }
 
     async fn renew_authority(&self, root: &RootAuthority, now: OffsetDateTime) -> Result<(), Refusal> {
+        // While nothing can be recorded each try would only leave a key behind.
+        if let Some(trouble) = self.store.health().borrow().clone() {
+            return Err(Refusal::new(Reason::StoreUnavailable, trouble));
+        }
         lifecycle::renew_under(
             root,
             &self.profiles.intermediate,

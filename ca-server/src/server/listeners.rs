@@ -76,6 +76,7 @@ impl Listeners {
             self.grpc,
             config,
             Arc::clone(&server.metrics),
+            drain.clone(),
             accepted,
         ));
         let router = router(server, &services, server.settings.limits().in_flight).await?;

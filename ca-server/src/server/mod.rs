@@ -140,11 +140,7 @@ impl Server {
         signers.follow(store.as_ref(), clock.now())?;
         let callers = Arc::new(Callers::new(
             Arc::clone(&shared),
-            CertificateJudge::new(
-                trust_domain.clone(),
-                Arc::clone(&shared),
-                settings.certificate_providers().to_vec(),
-            ),
+            CertificateJudge::new(Arc::clone(&shared), settings.certificate_providers().to_vec()),
             settings.jwt_providers().to_vec(),
         ));
         let registrations = Arc::new(Registrations::new(

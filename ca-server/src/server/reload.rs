@@ -22,7 +22,6 @@ struct Reload {
     callers: Arc<Callers>,
     store: Arc<dyn Store>,
     audit: Arc<Audit>,
-    trust_domain: identity::TrustDomain,
 }
 
 /// Watches until the process ends.
@@ -34,7 +33,6 @@ pub(super) fn spawn(server: &Server, args: ServerArgs, mode: Mode) {
         callers: Arc::clone(&server.callers),
         store: Arc::clone(&server.store) as Arc<dyn Store>,
         audit: Arc::clone(&server.audit),
-        trust_domain: server.trust_domain.clone(),
     };
     tokio::spawn(async move {
         let mut hangups = match Hangups::listen() {
@@ -77,11 +75,7 @@ impl Reload {
                 fixed.join(", ")
             );
         }
-        let judge = CertificateJudge::new(
-            self.trust_domain.clone(),
-            Arc::clone(&self.store),
-            fresh.certificate_providers().to_vec(),
-        );
+        let judge = CertificateJudge::new(Arc::clone(&self.store), fresh.certificate_providers().to_vec());
         self.callers.replace(judge, fresh.jwt_providers().to_vec());
         self.settings = fresh;
         tracing::info!("key sets and roots were read again");

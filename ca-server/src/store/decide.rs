@@ -6,6 +6,7 @@ mod prune;
 mod resources;
 
 pub(super) use issue::judge;
+pub(crate) use issue::token_counts;
 
 use proto::Refusal;
 

@@ -124,6 +124,12 @@ pub struct Origin {
     /// For jwt: the claims that the registration's template reads, as a JSON object; empty where it reads none.
     #[prost(string, tag = "5")]
     pub claims: String,
+    /// DNS names that the token limits its lineage to; empty: those of the registration.
+    #[prost(string, repeated, tag = "6")]
+    pub dns_names: Vec<String>,
+    /// Life in seconds that the token gives its lineage; 0: the registration's.
+    #[prost(uint64, tag = "7")]
+    pub life: u64,
 }
 
 /// Refusals of one caller for one reason within a minute.

@@ -31,6 +31,7 @@ use tokio::sync::{oneshot, watch};
 pub use command::{
     Command, IssueCommand, IssueFacts, NewResource, Outcome, RegistrationRef, ResourceName, Verb, Verdict,
 };
+pub(crate) use decide::token_counts;
 pub use embedded::EmbeddedStore;
 pub use entry::{Entry, Issued, Origin, Refused};
 pub use error::StoreError;

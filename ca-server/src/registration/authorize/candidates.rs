@@ -18,12 +18,12 @@ use crate::registration::{Registered, RegistrationSet, Registrations};
 pub(super) struct Candidate {
     pub(super) spiffe_id: SpiffeId,
     pub(super) registered: Arc<Registered>,
-    pub(super) token: Option<TokenTerms>,
+    pub(super) terms: Terms,
 }
 
-/// What the maker of a token asked for besides the identity.
+/// What the maker of a token asked for besides the identity; it holds for the lineage.
 #[derive(Default)]
-pub(super) struct TokenTerms {
+pub(super) struct Terms {
     pub(super) dns_names: Vec<String>,
     pub(super) life: Option<Duration>,
 }
@@ -129,9 +129,11 @@ impl Registrations {
             let row = state
                 .token(&token.id)
                 .ok_or_else(|| Refusal::new(Reason::TokenInvalid, "join token is no longer known here"))?;
-            let terms = TokenTerms {
-                dns_names: row.dns_names.clone(),
-                life: (row.life > 0).then(|| Duration::from_secs(row.life)),
+            let terms = if row.made_registration {
+                // They stand in the registration that it brought along.
+                Terms::default()
+            } else {
+                Terms::new(&row.dns_names, row.life)
             };
             (row.registration.clone(), terms)
         };
@@ -147,7 +149,7 @@ impl Registrations {
         Ok(Candidate {
             spiffe_id: token.spiffe_id.clone(),
             registered: Arc::clone(registered),
-            token: Some(terms),
+            terms,
         })
     }
 
@@ -221,7 +223,19 @@ impl Registrations {
             )
             .with("name", name));
         }
-        Ok(candidate(own.id.clone(), registered))
+        Ok(Candidate {
+            terms: Terms::new(&origin.dns_names, origin.life),
+            ..candidate(own.id.clone(), registered)
+        })
+    }
+}
+
+impl Terms {
+    fn new(dns_names: &[String], life: u64) -> Self {
+        Self {
+            dns_names: dns_names.to_vec(),
+            life: (life > 0).then(|| Duration::from_secs(life)),
+        }
     }
 }
 
@@ -229,7 +243,7 @@ fn candidate(spiffe_id: SpiffeId, registered: &Arc<Registered>) -> Candidate {
     Candidate {
         spiffe_id,
         registered: Arc::clone(registered),
-        token: None,
+        terms: Terms::default(),
     }
 }
 

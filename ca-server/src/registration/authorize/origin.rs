@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use super::candidates::Terms;
 use crate::caller::{Attested, OwnCertificate};
 use crate::store::entry::Origin;
 
@@ -13,6 +14,7 @@ pub(super) fn origin_of(own: &OwnCertificate) -> Origin {
 pub(super) fn new_origin(
     attested: &Attested,
     registration: &resources::Registration,
+    terms: Terms,
     now: OffsetDateTime,
 ) -> Origin {
     let (provider, subject) = match attested {
@@ -31,6 +33,8 @@ pub(super) fn new_origin(
         provider,
         subject,
         claims,
+        dns_names: terms.dns_names,
+        life: terms.life.map_or(0, |life| life.as_secs()),
     }
 }
 

@@ -123,18 +123,9 @@ fn redeemed_by(view: &View<'_>, facts: &IssueFacts, id: &str) -> Result<Option<u
     let Some(row) = view.token(id) else {
         return refuse(Reason::TokenInvalid, "is not known here; ask for a new one");
     };
-    if row.revoked {
-        return refuse(Reason::TokenRevoked, "was revoked; ask for a new one");
-    }
-    let has_ended = facts.now > row.expires_at;
+    token_counts(row, facts.now)?;
     let Some(redemption) = &row.redeemed else {
-        return match has_ended {
-            true => refuse(
-                Reason::TokenExpired,
-                "has expired and was never redeemed; ask for a new one",
-            ),
-            false => Ok(None),
-        };
+        return Ok(None);
     };
     if redemption.key_digest != facts.key_digest {
         return refuse(
@@ -148,12 +139,6 @@ fn redeemed_by(view: &View<'_>, facts: &IssueFacts, id: &str) -> Result<Option<u
             "was redeemed with this key for another wish (names or life); ask for a new one",
         );
     }
-    if has_ended {
-        return refuse(
-            Reason::TokenSpent,
-            "was redeemed, and its time to ask again is over; renew the certificate or ask for a new token",
-        );
-    }
     let position = redemption.position;
     match view.issued_at(position)? {
         Some(issued) if view.is_live(&issued, facts.now) => Ok(Some(position)),
@@ -162,6 +147,23 @@ fn redeemed_by(view: &View<'_>, facts: &IssueFacts, id: &str) -> Result<Option<u
             "was redeemed, and its certificate was revoked or has ended; ask for a new one",
         ),
     }
+}
+
+/// Whether a token may be redeemed still, or asked with again; what else must hold depends on the request.
+pub(crate) fn token_counts(row: &TokenRow, now: i64) -> Result<(), Refusal> {
+    let (reason, message) = match (&row.redeemed, now > row.expires_at) {
+        _ if row.revoked => (Reason::TokenRevoked, "was revoked; ask for a new one"),
+        (_, false) => return Ok(()),
+        (None, true) => (
+            Reason::TokenExpired,
+            "has expired and was never redeemed; ask for a new one",
+        ),
+        (Some(_), true) => (
+            Reason::TokenSpent,
+            "was redeemed, and its time to ask again is over; renew the certificate or ask for a new token",
+        ),
+    };
+    Err(Refusal::new(reason, format!("join token {} {message}", row.id)).with("name", &row.id))
 }
 
 /// How a renewal stands to those made of the same parent before.

@@ -1,0 +1,262 @@
+use std::time::Duration;
+
+use super::*;
+use crate::authority::bench::{A, Ask, B, Bench, csr, holder, key, nobody, with_chain};
+use issuance::{AuthorityCsr, AuthorityKeyType, Draft, PreparedAuthority, Profile, ProfileName, VerifiedCsr};
+use serde_json::json;
+
+async fn bench() -> Bench {
+    let bench = Bench::new().await;
+    for (name, id) in [("a", A), ("b", B)] {
+        bench
+            .apply(name, json!({ "spiffeId": id, "callers": ["token"] }))
+            .await;
+    }
+    bench
+}
+
+fn attest(
+    bench: &Bench,
+    connection: &Connection,
+    bearer: Option<&str>,
+    lenient_bearer: bool,
+) -> Result<Attestation, Reason> {
+    let evidence = Evidence {
+        connection,
+        bearer,
+        lenient_bearer,
+    };
+    bench
+        .callers
+        .attest(evidence, bench.now())
+        .map_err(|refusal| refusal.reason())
+}
+
+fn reason(bench: &Bench, connection: &Connection, bearer: Option<&str>) -> Reason {
+    attest(bench, connection, bearer, false).unwrap_err()
+}
+
+#[tokio::test]
+async fn who_brings_nothing_is_told_so_and_the_kernel_speaks_for_its_socket() {
+    let bench = bench().await;
+    assert_eq!(reason(&bench, &nobody(), None), Reason::NoProof);
+    let socket = Connection::over_socket(1000, 7);
+    let caller = attest(&bench, &socket, None, false).unwrap().attested;
+    assert_eq!(
+        (caller.method(), caller.to_string().as_str()),
+        ("admin", "unix:uid=1000,pid=7")
+    );
+    // There too a bearer decides.
+    let token = bench.token("t", A, "a", |_| ()).await;
+    let caller = attest(&bench, &socket, Some(&token), false).unwrap().attested;
+    assert_eq!(caller.to_string(), "token:t");
+    assert_eq!(reason(&bench, &socket, Some("sgt1.x")), Reason::TokenInvalid);
+}
+
+#[tokio::test]
+async fn a_token_that_was_changed_anywhere_is_invalid_and_the_true_one_goes_on() {
+    let bench = bench().await;
+    let token = bench.token("t", A, "a", |_| ()).await;
+    for at in [5, 9, token.len() / 2, token.len() - 1] {
+        let mut forged = token.clone().into_bytes();
+        forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+        let forged = String::from_utf8(forged).unwrap();
+        assert_eq!(
+            reason(&bench, &nobody(), Some(&forged)),
+            Reason::TokenInvalid,
+            "{at}"
+        );
+    }
+    assert!(attest(&bench, &nobody(), Some(&token), false).is_ok());
+}
+
+#[tokio::test]
+async fn a_token_that_has_ended_says_how_though_its_registration_is_gone() {
+    let bench = bench().await;
+    let made = |row: &mut crate::store::TokenRow| row.made_registration = true;
+    bench
+        .apply("token-late", json!({ "spiffeId": A, "callers": ["token"] }))
+        .await;
+    let late = bench.token("late", A, "token-late", made).await;
+    let revoked = bench
+        .token("revoked", A, "token-revoked", |row| row.revoked = true)
+        .await;
+    bench.later(Duration::from_secs(601));
+    bench.submit(crate::store::Command::Prune).await;
+    assert!(
+        bench
+            .registrations
+            .current()
+            .unwrap()
+            .get("default", "token-late")
+            .is_none()
+    );
+    let csr = csr(&key(), &[]);
+    for (token, expected) in [(&late, Reason::TokenExpired), (&revoked, Reason::TokenRevoked)] {
+        let ask = Ask {
+            bearer: Some(token),
+            ..Ask::default()
+        };
+        assert_eq!(bench.refused(&nobody(), &csr, ask).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn two_proofs_must_name_one_identity() {
+    let bench = bench().await;
+    let a = holder(&bench.enrol("a", A, "a").await);
+    let (for_a, for_b) = (
+        bench.token("t1", A, "a", |_| ()).await,
+        bench.token("t2", B, "b", |_| ()).await,
+    );
+    for lenient in [false, true] {
+        let agreed = attest(&bench, &a, Some(&for_a), lenient).unwrap();
+        assert_eq!(
+            (agreed.attested.method(), agreed.bearer_ignored),
+            ("token", false)
+        );
+        assert_eq!(
+            attest(&bench, &a, Some(&for_b), lenient).unwrap_err(),
+            Reason::ProofsDisagree
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_bearer_that_does_not_verify_is_refused_or_passed_over_where_proxies_send_it_unseen() {
+    let bench = bench().await;
+    let a = holder(&bench.enrol("a", A, "a").await);
+    for bad in ["sgt1.x", "e30.e30.e30", ""] {
+        assert!(attest(&bench, &a, Some(bad), false).is_err(), "{bad}");
+        let passed = attest(&bench, &a, Some(bad), true).unwrap();
+        assert_eq!(
+            (passed.attested.method(), passed.bearer_ignored),
+            ("renewal", true)
+        );
+        assert!(attest(&bench, &nobody(), Some(bad), true).is_err(), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_goes_on_sending_its_spent_token_renews_by_its_certificate() {
+    let bench = bench().await;
+    let token = bench.token("t", A, "a", |_| ()).await;
+    let proxy = Ask {
+        bearer: Some(&token),
+        lenient: true,
+        ..Ask::default()
+    };
+    let first = bench.issue(&nobody(), &csr(&key(), &[]), proxy).await.unwrap();
+    let (connection, renewed) = (holder(&first), csr(&key(), &[]));
+    bench.issue(&connection, &renewed, proxy).await.unwrap();
+    let strict = Ask {
+        lenient: false,
+        ..proxy
+    };
+    assert_eq!(
+        bench.refused(&connection, &csr(&key(), &[]), strict).await,
+        Reason::TokenSpent
+    );
+    bench.later(Duration::from_secs(1200));
+    bench.issue(&connection, &csr(&key(), &[]), proxy).await.unwrap();
+    assert_eq!(bench.count("signet_ignored_bearers_total"), 2);
+}
+
+#[tokio::test]
+async fn a_bearer_that_verifies_decides_beside_a_certificate_that_does_not() {
+    let bench = bench().await;
+    let issuance = bench.enrol("a", A, "a").await;
+    bench.revoke(&issuance).await;
+    let token = bench.token("t", A, "a", |_| ()).await;
+    let caller = attest(&bench, &holder(&issuance), Some(&token), false)
+        .unwrap()
+        .attested;
+    assert_eq!(caller.method(), "token");
+}
+
+#[tokio::test]
+async fn a_certificate_is_judged_at_each_call_of_its_connection() {
+    let bench = bench().await;
+    let issuance = bench.enrol("a", A, "a").await;
+    let connection = holder(&issuance);
+    let begins = issuance.validity.not_before() - bench.now();
+    assert!(attest(&bench, &connection, None, false).is_ok());
+    let early = Evidence {
+        connection: &connection,
+        bearer: None,
+        lenient_bearer: false,
+    };
+    let refusal = bench
+        .callers
+        .attest(early, bench.now() + begins - Duration::from_secs(1))
+        .unwrap_err();
+    assert_eq!(refusal.reason(), Reason::CertificateNotYetValid);
+    bench.later(Duration::from_secs(3600));
+    assert!(attest(&bench, &connection, None, false).is_ok());
+    bench.later(Duration::from_secs(1));
+    assert_eq!(reason(&bench, &connection, None), Reason::CertificateExpired);
+
+    let other = bench.enrol("a2", A, "a").await;
+    let connection = holder(&other);
+    assert!(attest(&bench, &connection, None, false).is_ok());
+    bench.revoke(&other).await;
+    assert_eq!(reason(&bench, &connection, None), Reason::CertificateRevoked);
+}
+
+#[tokio::test]
+async fn an_authority_that_was_replaced_stands_behind_its_leaves_and_ended_ones_say_so_when_it_is_gone() {
+    let bench = bench().await;
+    let issuance = bench.enrol("a", A, "a").await;
+    bench.renew_authority().await;
+    assert!(attest(&bench, &holder(&issuance), None, false).is_ok());
+    bench.later(Duration::from_secs(3700));
+    bench.submit(crate::store::Command::Prune).await;
+    assert_eq!(bench.store.read().authorities().count(), 1);
+    assert_eq!(
+        reason(&bench, &holder(&issuance), None),
+        Reason::CertificateExpired
+    );
+}
+
+#[tokio::test]
+async fn a_sibling_under_the_same_root_mints_nothing() {
+    let bench = bench().await;
+    let prepared =
+        PreparedAuthority::generate(bench.signers.trust_domain().clone(), AuthorityKeyType::P256).unwrap();
+    let request = AuthorityCsr::parse(&prepared.csr().unwrap()).unwrap();
+    let life = Duration::from_secs(3600);
+    let signed = bench.root.sign_intermediate(&request, life, bench.now()).unwrap();
+    let sibling = prepared
+        .activate(&[signed.der], bench.root.certificate(), bench.now())
+        .unwrap();
+    for id in ["spiffe://example.org/admin/x", A] {
+        let draft = Draft {
+            profile: Profile::default_of(ProfileName::Workload),
+            spiffe_id: SpiffeId::new(id).unwrap(),
+            dns_names: Vec::new(),
+            ip_addresses: Vec::new(),
+            subject_serial_number: None,
+            key: VerifiedCsr::parse(&csr(&key(), &[]))
+                .unwrap()
+                .public_key()
+                .clone(),
+            life,
+            now: bench.now(),
+        };
+        let mut chain = vec![sibling.sign(draft.check().unwrap()).unwrap().der];
+        chain.extend_from_slice(sibling.chain());
+        let connection = with_chain(chain);
+        assert_eq!(reason(&bench, &connection, None), Reason::CertificateUntrusted);
+    }
+}
+
+#[test]
+fn a_bearer_is_not_in_debug() {
+    let connection = nobody();
+    let evidence = Evidence {
+        connection: &connection,
+        bearer: Some("sgt1.secret"),
+        lenient_bearer: false,
+    };
+    assert!(!format!("{evidence:?}").contains("secret"));
+}
