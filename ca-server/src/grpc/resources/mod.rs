@@ -115,6 +115,11 @@ impl ResourcesService {
             let place = if name.is_empty() {
                 format!("resources[{index}]")
             } else {
+                let namespace = if namespace.is_empty() {
+                    "default"
+                } else {
+                    &namespace
+                };
                 format!("{namespace}/{name}")
             };
             Refusal::new(
