@@ -1,16 +1,16 @@
 //! `apply`: every file is parsed before anything is sent, so that a fault is named with file, line, column and field; the server
 //! then takes all or nothing.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use proto::v1;
 use proto::v1::outcome::Verb;
 use proto::v1::resources_client::ResourcesClient;
-use resources::{Document, ResourceError};
+use resources::Document;
 
 use crate::cli::Global;
+use crate::documents::{self, Written};
 use crate::failure::{Failure, Place};
 use crate::instance::Instance;
 use crate::message;
@@ -18,8 +18,6 @@ use crate::output;
 
 pub(crate) const EXAMPLE: &str = "Examples:\n  signet apply -f registrations/ --dry-run\n  \
     signet apply -f web.yaml -f details.yaml";
-/// Longest file that is read, in bytes.
-const MAX_FILE_BYTES: u64 = 16 << 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -29,12 +27,6 @@ pub(crate) struct Arguments {
     /// Let the server check everything and change nothing
     #[arg(long)]
     dry_run: bool,
-}
-
-/// A valid document and the file that it stands in.
-struct Written {
-    file: String,
-    document: Document,
 }
 
 pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
@@ -87,42 +79,7 @@ fn is_told(finding: &v1::Finding, written: &[Written]) -> bool {
 }
 
 fn read_all(paths: &[PathBuf]) -> Result<Vec<Written>, Failure> {
-    let (mut written, mut errors) = (Vec::new(), Vec::new());
-    for path in paths {
-        for (file, text) in texts(path)? {
-            match resources::parse(&text, &file) {
-                Ok(documents) => {
-                    let file = |document| Written {
-                        file: file.clone(),
-                        document,
-                    };
-                    written.extend(documents.into_iter().map(file));
-                }
-                Err(mut found) => {
-                    found.sort_by_key(|error| (error.line, error.column));
-                    errors.extend(found);
-                }
-            }
-        }
-    }
-    match errors.first() {
-        None => Ok(written),
-        Some(first) => Err(faults(first, &errors)),
-    }
-}
-
-/// All faults in the message, the place of the first for programs.
-fn faults(first: &ResourceError, all: &[ResourceError]) -> Failure {
-    let lines: Vec<String> = all.iter().map(ToString::to_string).collect();
-    let known = |number: u32| (number > 0).then(|| u64::from(number));
-    Failure::new(first.reason(), lines.join("\n"))
-        .hint("nothing was sent")
-        .at(Place {
-            file: Some(first.file.to_string()),
-            line: known(first.line),
-            column: known(first.column),
-            field: (!first.field.is_empty()).then(|| first.field.clone()),
-        })
+    documents::read_all(paths).map_err(|failure| failure.hint("nothing was sent"))
 }
 
 /// What the server refuses is found again in its file.
@@ -146,53 +103,6 @@ fn place(status: &tonic::Status, written: &[Written]) -> Failure {
 fn named<'a>(name: &str, written: &'a [Written]) -> Option<&'a Written> {
     let is_named = |document: &Document| format!("{}/{}", document.namespace, document.name) == name;
     written.iter().find(|written| is_named(&written.document))
-}
-
-/// The texts that a path stands for, each with its name in messages.
-fn texts(path: &Path) -> Result<Vec<(String, String)>, Failure> {
-    if path.as_os_str() == "-" {
-        let text =
-            read(std::io::stdin()).map_err(|e| Failure::file("read", Path::new("standard input"), &e))?;
-        return Ok(vec![("-".to_owned(), text)]);
-    }
-    let files = if path.is_dir() {
-        files_of(path)?
-    } else {
-        vec![path.to_owned()]
-    };
-    let text = |file: &PathBuf| {
-        let text = std::fs::File::open(file)
-            .and_then(read)
-            .map_err(|e| Failure::file("read", file, &e))?;
-        Ok((file.display().to_string(), text))
-    };
-    files.iter().map(text).collect()
-}
-
-fn read(source: impl std::io::Read) -> std::io::Result<String> {
-    let mut text = String::new();
-    let bytes = source.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
-    if u64::try_from(bytes).is_ok_and(|bytes| bytes > MAX_FILE_BYTES) {
-        return Err(std::io::Error::other(format!(
-            "longer than {MAX_FILE_BYTES} bytes"
-        )));
-    }
-    Ok(text)
-}
-
-/// YAML and JSON files of a folder, not of those below it, in the order of their names.
-fn files_of(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let wrong = |e: std::io::Error| Failure::file("list", dir, &e);
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(wrong)? {
-        let path = entry.map_err(wrong)?.path();
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        if matches!(extension, Some("yaml" | "yml" | "json")) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 fn to_message(document: &Document) -> v1::Resource {
@@ -226,17 +136,6 @@ mod tests {
 
     const GOOD: &str = "apiVersion: signet.dev/v1\nkind: Registration\nmetadata: { name: web }\n\
         spec: { spiffeId: 'spiffe://td/web', callers: [ token ] }\n";
-
-    #[test]
-    fn a_folder_is_read_in_the_order_of_its_names_and_other_files_are_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in [("b.yaml", GOOD), ("a.yml", GOOD), ("readme.md", "# no")] {
-            std::fs::write(folder.path().join(name), text).unwrap();
-        }
-        let written = read_all(&[folder.path().to_owned()]).unwrap();
-        let files: Vec<&str> = written.iter().filter_map(|w| w.file.rsplit('/').next()).collect();
-        assert_eq!(files, ["a.yml", "b.yaml"]);
-    }
 
     #[test]
     fn a_fault_is_named_with_its_place_before_anything_is_sent() {

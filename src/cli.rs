@@ -29,6 +29,7 @@ Identities
   cert            issue | renew | needs-renewal: certificates of your own
                   list | show | revoke: everybody's, for administrators
   explain         identity: would a CSR be granted, by which registration, and if not, why
+                  connection: what the client sends, what the server takes, how it ends
   inspect         A certificate, CSR, token, key or CRL in plain words
 Resources
   apply           Create or change resources from YAML or JSON files, all or nothing

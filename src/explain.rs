@@ -1,4 +1,4 @@
-//! `explain identity`: asks the server what it knows of the proof, and the registrations whether they would grant the request.
+//! `explain connection`, below; and `explain identity`: asks the server what it knows of the proof, and the registrations whether they would grant the request.
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,8 @@ use crate::message;
 use crate::output;
 use crate::resource;
 
+mod connection;
+
 /// Why something is as it is
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -44,6 +46,9 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "FILE")]
         as_certificate: Option<PathBuf>,
     },
+    /// Tell how a connection would end: what the client sends, what the server takes, and which policies decide
+    #[command(after_help = connection::EXAMPLE)]
+    Connection(Box<connection::Arguments>),
 }
 
 /// A proof as the server knows it.
@@ -67,11 +72,14 @@ enum Known {
 }
 
 pub(crate) async fn run(verb: Verb, global: &Global) -> Result<(), Failure> {
-    let Verb::Identity {
-        csr,
-        token_file,
-        as_certificate,
-    } = verb;
+    let (csr, token_file, as_certificate) = match verb {
+        Verb::Identity {
+            csr,
+            token_file,
+            as_certificate,
+        } => (csr, token_file, as_certificate),
+        Verb::Connection(arguments) => return connection::run(&arguments, global).await,
+    };
     let instance = Instance::locate(global)?;
     let csr = read_csr(&csr)?;
     let channel = instance.connect().await?;

@@ -5,6 +5,7 @@ mod authority;
 mod bundle;
 mod cert;
 mod cli;
+mod documents;
 mod explain;
 mod failure;
 mod health;

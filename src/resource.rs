@@ -5,6 +5,7 @@ use proto::v1;
 use proto::v1::resources_client::ResourcesClient;
 use resources::{Document, Kind, Registration, Resource};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tonic::transport::Channel;
 
 use crate::cli::Global;
@@ -136,11 +137,35 @@ pub(crate) async fn list(
     }
 }
 
+/// Every policy that the server holds, with the age that the server gives it.
+pub(crate) async fn policies(global: &Global) -> Result<Vec<Document>, Failure> {
+    let mut client = connect(global).await?;
+    let mut documents = Vec::new();
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Registration) {
+        for resource in list(&mut client, kind, None).await? {
+            documents.push(stored(&resource)?);
+        }
+    }
+    Ok(documents)
+}
+
+fn stored(resource: &v1::Resource) -> Result<Document, Failure> {
+    let mut document =
+        Document::from_json(&resource.document_json).map_err(|e| Failure::new(e.reason(), e))?;
+    let created = resource.created_at.as_ref().map(|at| at.seconds);
+    document.created = created.and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+    Ok(document)
+}
+
 /// The usable value of a registration that the server holds.
 pub(crate) fn registration(resource: &v1::Resource) -> Result<Registration, Failure> {
     let document = Document::from_json(&resource.document_json).map_err(|e| Failure::new(e.reason(), e))?;
     match document.resource {
         Resource::Registration(registration) => Ok(registration),
+        _ => Err(Failure::internal(format!(
+            "answer of the server: {} is a {}, expected a registration",
+            document.name, document.kind
+        ))),
     }
 }
 

@@ -44,6 +44,7 @@ const ROOMS: &[Room] = &[
     Room { name: "resources", floor: 1, uses: &["identity"], never: &["tokio", "tonic", "rcgen"] },
     Room { name: "journal", floor: 1, uses: &[], never: &["tokio", "tonic", "rcgen", "sled"] },
     Room { name: "issuance", floor: 2, uses: &["identity"], never: &["tokio", "tonic", "rcgen", "sled"] },
+    Room { name: "policy", floor: 2, uses: &["identity", "resources"], never: &["tokio", "tonic", "rcgen"] },
     Room { name: "runtime", floor: 2, uses: &[], never: &["tonic", "rcgen", "sled"] },
     Room { name: "client-lib", floor: 3, uses: &["identity", "proto"], never: &["sled"] },
     Room {
@@ -53,7 +54,7 @@ const ROOMS: &[Room] = &[
     Room { name: "root-ca", floor: 4, uses: &["identity", "issuance"], never: NETWORK },
     Room {
         name: "signet", floor: 5,
-        uses: &["identity", "proto", "resources", "issuance", "journal", "runtime", "client-lib", "ca-server"],
+        uses: &["identity", "proto", "resources", "issuance", "journal", "policy", "runtime", "client-lib", "ca-server"],
         never: &[],
     },
 ];

@@ -1,13 +1,21 @@
 //! Documents: what all kinds have in common (`apiVersion`, `kind`, `metadata`, the form of a `List`), and which constructor
 //! makes the rest. kubectl's additions to an object are accepted; they change nothing.
 
-use serde_json::{Map, Value as Json};
+use std::collections::BTreeMap;
 
+use serde_json::{Map, Value as Json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::destination_rule::DestinationRule;
 use crate::error::{Position, ResourceError, Warning};
 use crate::fields::{Field, Findings, Object};
 use crate::kind::Kind;
+use crate::peer_authentication::PeerAuthentication;
 use crate::registration::Registration;
+use crate::service_entry::ServiceEntry;
 use crate::tree::{self, Node};
+use crate::workload_entry::WorkloadEntry;
 
 #[cfg(test)]
 mod tests;
@@ -52,8 +60,11 @@ pub struct Document {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Its `apiVersion`.
+    /// The `apiVersion` that its kind is kept under; one of them, whichever was written.
     pub api_version: String,
+    /// `metadata.creationTimestamp` as the text has it. It decides between policies of one scope, and is no part of `json`:
+    /// of a stored document the server says it.
+    pub created: Option<OffsetDateTime>,
     /// The whole object with its namespace, without what a server writes into it.
     pub json: Json,
     /// The usable value.
@@ -68,12 +79,22 @@ pub struct Document {
 pub enum Resource {
     /// Who may have which identity.
     Registration(Registration),
+    /// Which connections a workload takes.
+    PeerAuthentication(PeerAuthentication),
+    /// How clients connect to a service.
+    DestinationRule(DestinationRule),
+    /// A service.
+    ServiceEntry(ServiceEntry),
+    /// One workload.
+    WorkloadEntry(WorkloadEntry),
 }
 
-/// The names that every kind has.
+/// What every kind has beside its `spec`.
 pub(crate) struct Names {
     pub(crate) namespace: String,
     pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    created: Option<OffsetDateTime>,
 }
 
 /// Parses a text of YAML or JSON documents. All faults are told, except those behind one that ends the reading of the text;
@@ -145,12 +166,32 @@ fn one(root: &Field<'_>, findings: &mut Findings) -> Option<Document> {
     let object = root.object(ENVELOPE, findings)?;
     let kind = kind(&object, findings);
     let names = names(&object, findings);
-    let spec = object.need("spec", "a mapping", findings);
+    let spec = object.get("spec").or_else(|| {
+        // Of Istio's kinds, this one alone means something without any field.
+        let empty = || object.empty("spec");
+        let may_be_absent = matches!(kind, Some(Kind::PeerAuthentication));
+        may_be_absent.then(empty)
+    });
+    if spec.is_none() {
+        object.lacks("spec", "a mapping", findings);
+    }
     let (kind, names, spec) = (kind?, names?, spec?);
     let resource = match kind {
         Kind::Registration => Registration::check(&names, &spec, findings).map(Resource::Registration),
+        Kind::PeerAuthentication => {
+            PeerAuthentication::check(&spec, findings).map(Resource::PeerAuthentication)
+        }
+        Kind::DestinationRule => {
+            DestinationRule::check(&names.namespace, &spec, findings).map(Resource::DestinationRule)
+        }
+        Kind::ServiceEntry => {
+            ServiceEntry::check(&names.namespace, &spec, findings).map(Resource::ServiceEntry)
+        }
+        Kind::WorkloadEntry => {
+            WorkloadEntry::check(&names.labels, &spec, findings).map(Resource::WorkloadEntry)
+        }
     };
-    let json = canonical(root.node, &names);
+    let json = canonical(root.node, kind, &names);
     let length = json.to_string().len();
     if length > MAX_DOCUMENT_BYTES {
         findings.wrong(
@@ -166,6 +207,7 @@ fn one(root: &Field<'_>, findings: &mut Findings) -> Option<Document> {
         namespace: names.namespace,
         name: names.name,
         api_version: kind.api_version().to_owned(),
+        created: names.created,
         json,
         resource: resource?,
         warnings: std::mem::take(&mut findings.warnings),
@@ -178,10 +220,15 @@ fn kind(object: &Object<'_>, findings: &mut Findings) -> Option<Kind> {
     let field = object.need("kind", &known, findings);
     let by_word = |word: &str| Kind::ALL.into_iter().find(|kind| kind.word() == word);
     let kind = field.and_then(|field| field.made(&known, findings, by_word));
-    let wanted = kind.map_or("group/version, such as signet.dev/v1", Kind::api_version);
-    let version = object.need("apiVersion", wanted, findings)?;
-    let right = |text: &str| (kind.is_none() || text == wanted).then_some(());
-    version.made(wanted, findings, right)?;
+    let wanted = kind.map_or("group/version, such as signet.dev/v1".to_owned(), |kind| {
+        kind.api_versions().join(" or ")
+    });
+    let version = object.need("apiVersion", &wanted, findings)?;
+    let right = |text: &str| {
+        let known = kind.is_none_or(|kind| kind.api_versions().contains(&text));
+        known.then_some(())
+    };
+    version.made(&wanted, findings, right)?;
     kind
 }
 
@@ -191,11 +238,13 @@ fn names(object: &Object<'_>, findings: &mut Findings) -> Option<Names> {
     let metadata = object
         .need("metadata", "a mapping with a name", findings)?
         .object(METADATA, findings)?;
-    for key in ["labels", "annotations"] {
-        if let Some(field) = metadata.get(key) {
-            field.text_map(findings);
-        }
-    }
+    let mut map = |key| metadata.get(key).map(|field| field.text_map(findings));
+    let (labels, _) = (map("labels").unwrap_or_default(), map("annotations"));
+    let created = metadata.get("creationTimestamp").and_then(|field| {
+        field.made("a time such as 2026-01-31T12:00:00Z", findings, |text| {
+            OffsetDateTime::parse(text, &Rfc3339).ok()
+        })
+    });
     let owned = |valid: fn(&str) -> bool| move |text: &str| valid(text).then(|| text.to_owned());
     let namespace = match metadata.get("namespace") {
         None => Some(DEFAULT_NAMESPACE.to_owned()),
@@ -207,13 +256,16 @@ fn names(object: &Object<'_>, findings: &mut Findings) -> Option<Names> {
     Some(Names {
         namespace: namespace?,
         name: name?,
+        labels,
+        created,
     })
 }
 
-fn canonical(node: &Node, names: &Names) -> Json {
+fn canonical(node: &Node, kind: Kind, names: &Names) -> Json {
     let mut json = node.to_json();
     if let Some(object) = json.as_object_mut() {
         object.remove("status");
+        object.insert("apiVersion".to_owned(), kind.api_version().into());
         if let Some(metadata) = object.get_mut("metadata").and_then(Json::as_object_mut) {
             fill(metadata, names);
         }

@@ -146,6 +146,10 @@ impl<'a> Field<'a> {
         Some(text)
     }
 
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self.node.value, Value::Null)
+    }
+
     pub(crate) fn boolean(&self, findings: &mut Findings) -> Option<bool> {
         let Value::Bool(value) = self.node.value else {
             findings.unexpected(self, "true or false");
@@ -194,6 +198,22 @@ impl<'a> Field<'a> {
         made
     }
 
+    /// A whole number from 1 to 65535.
+    pub(crate) fn port(&self, findings: &mut Findings) -> Option<u16> {
+        let port = match &self.node.value {
+            Value::Number(number) => number.as_u64().and_then(|number| u16::try_from(number).ok()),
+            _ => None,
+        };
+        let port = port.filter(|port| *port != 0);
+        if port.is_none() {
+            findings.wrong(
+                self,
+                format!("found {}: port must be in range 1..65535", self.shown()),
+            );
+        }
+        port
+    }
+
     /// A duration of at least [`MIN_LIFE`].
     pub(crate) fn life(&self, findings: &mut Findings) -> Option<Duration> {
         let parse = |text: &str| identity::duration::parse(text).ok();
@@ -221,6 +241,26 @@ impl<'a> Field<'a> {
 }
 
 impl<'a> Object<'a> {
+    /// Every field in it.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&'a str, Field<'a>)> + '_ {
+        self.entries.iter().map(|entry| {
+            let field = Field {
+                node: &entry.node,
+                path: join(&self.path, &entry.key),
+            };
+            (entry.key.as_str(), field)
+        })
+    }
+
+    /// Refuses by name what others know and nothing here would heed.
+    pub(crate) fn refuse(&self, unheeded: &[(&str, &str)], findings: &mut Findings) {
+        for (key, why) in unheeded {
+            if let Some(field) = self.get(key) {
+                findings.wrong(&field, format!("not supported, {why}; expected none"));
+            }
+        }
+    }
+
     /// The field, unless it is absent or null.
     pub(crate) fn get(&self, key: &str) -> Option<Field<'a>> {
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
@@ -238,6 +278,18 @@ impl<'a> Object<'a> {
             self.lacks(key, expected, findings);
         }
         field
+    }
+
+    /// An empty mapping in place of a field that is not there.
+    pub(crate) fn empty(&self, key: &str) -> Field<'a> {
+        const EMPTY: &Node = &Node {
+            value: Value::Map(Vec::new()),
+            at: Position { line: 0, column: 0 },
+        };
+        Field {
+            node: EMPTY,
+            path: join(&self.path, key),
+        }
     }
 
     /// Notes that `key` is missing here.

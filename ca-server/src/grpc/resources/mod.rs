@@ -135,11 +135,9 @@ impl ResourcesService {
                 .with("found", found)
                 .with("expected", expected)
         })?;
-        match &document.resource {
-            Resource::Registration(registration) => {
-                self.check(registration)
-                    .map_err(|(field, why)| at(format!("{field}: {why}"), field))?;
-            }
+        if let Resource::Registration(registration) = &document.resource {
+            self.check(registration)
+                .map_err(|(field, why)| at(format!("{field}: {why}"), field))?;
         }
         Ok(document)
     }

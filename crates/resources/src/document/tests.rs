@@ -11,6 +11,7 @@ use super::*;
 use crate::registration::{Forks, IdentityError, Proof, SelectorKind, TokenGrant};
 use crate::template::Facts;
 
+mod mesh;
 mod refusals;
 
 const SAMPLE: &str = r#"apiVersion: signet.dev/v1
@@ -46,7 +47,9 @@ fn with_spec(spec: &str) -> String {
 
 fn registration(text: &str) -> Registration {
     let mut documents = parse(text, "t.yaml").unwrap_or_else(|errors| panic!("{errors:?}\n{text}"));
-    let Resource::Registration(registration) = documents.remove(0).resource;
+    let Resource::Registration(registration) = documents.remove(0).resource else {
+        panic!("not a registration: {text}");
+    };
     registration
 }
 
@@ -308,7 +311,9 @@ fn a_token_brings_a_registration_of_its_own() {
         (document.namespace.as_str(), document.name.as_str()),
         ("default", "token-0af3")
     );
-    let Resource::Registration(value) = document.resource;
+    let Resource::Registration(value) = document.resource else {
+        panic!("not a registration");
+    };
     assert_eq!(value.life(), grant.life);
     assert!(value.grants_caller(&Proof::Token).is_some());
     let without_role = TokenGrant {

@@ -1,0 +1,192 @@
+//! Which mode a workload has, and which policy says so.
+
+use super::{compiled, enrolled, labels};
+
+/// Policies, the port asked about (0: none), and mode, level and policy for `app=a` in namespace `shop`.
+const MODES: &[(&str, &str, u16, &str)] = &[
+    ("nothing is PERMISSIVE", "", 0, "PERMISSIVE default -"),
+    (
+        "the mesh decides",
+        "pa istio-system/m { mtls: { mode: STRICT } }",
+        0,
+        "STRICT mesh istio-system/m",
+    ),
+    (
+        "the namespace overrides the mesh",
+        "pa istio-system/m { mtls: { mode: STRICT } }
+         pa shop/n { mtls: { mode: DISABLE } }",
+        0,
+        "DISABLE namespace shop/n",
+    ),
+    (
+        "a namespace that is UNSET leaves it to the mesh",
+        "pa istio-system/m { mtls: { mode: STRICT } }
+         pa shop/n { mtls: { mode: UNSET } }",
+        0,
+        "STRICT mesh istio-system/m",
+    ),
+    (
+        "the workload overrides the namespace",
+        "pa shop/n { mtls: { mode: STRICT } }
+         pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: DISABLE } }",
+        0,
+        "DISABLE workload shop/w",
+    ),
+    (
+        "all labels of a selector must be equal",
+        "pa shop/w { selector: { matchLabels: { app: a, v: '1' } }, mtls: { mode: STRICT } }
+         pa shop/x { selector: { matchLabels: { app: b } }, mtls: { mode: STRICT } }",
+        0,
+        "PERMISSIVE default -",
+    ),
+    (
+        "an empty selector is none",
+        "pa shop/n { selector: { matchLabels: {} }, mtls: { mode: STRICT } }",
+        0,
+        "STRICT namespace shop/n",
+    ),
+    (
+        "a selector in the root namespace is ignored",
+        "pa istio-system/m { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT } }",
+        0,
+        "PERMISSIVE default -",
+    ),
+    (
+        "other namespaces do not count",
+        "pa web/n { mtls: { mode: STRICT } }
+         pa web/w { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT } }",
+        0,
+        "PERMISSIVE default -",
+    ),
+    (
+        "the oldest of a scope wins",
+        "pa shop/a@09 { mtls: { mode: DISABLE } }
+         pa shop/b@01 { mtls: { mode: STRICT } }",
+        0,
+        "STRICT namespace shop/b",
+    ),
+    (
+        "then the first by name",
+        "pa shop/b@01 { mtls: { mode: DISABLE } }
+         pa shop/a@01 { mtls: { mode: STRICT } }",
+        0,
+        "STRICT namespace shop/a",
+    ),
+    (
+        "what has an age goes before what has none",
+        "pa shop/a { mtls: { mode: DISABLE } }
+         pa shop/b@59 { mtls: { mode: STRICT } }",
+        0,
+        "STRICT namespace shop/b",
+    ),
+    (
+        "losers are dropped whole, so an UNSET winner hides them",
+        "pa istio-system/m { mtls: { mode: STRICT } }
+         pa shop/a@01 { mtls: { mode: UNSET } }
+         pa shop/b@02 { mtls: { mode: DISABLE } }",
+        0,
+        "STRICT mesh istio-system/m",
+    ),
+    (
+        "workload policies are never merged",
+        "pa shop/a@01 { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT } }
+         pa shop/b@02 { selector: { matchLabels: { app: a } }, portLevelMtls: { 80: { mode: DISABLE } } }",
+        80,
+        "STRICT workload shop/a",
+    ),
+    (
+        "a port overrides its workload",
+        "pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT }, portLevelMtls: { 80: { mode: DISABLE } } }",
+        80,
+        "DISABLE port shop/w",
+    ),
+    (
+        "other ports have the workload's mode",
+        "pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT }, portLevelMtls: { 80: { mode: DISABLE } } }",
+        81,
+        "STRICT workload shop/w",
+    ),
+    (
+        "a port that is UNSET has the workload's mode",
+        "pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT }, portLevelMtls: { 80: { mode: UNSET } } }",
+        80,
+        "STRICT workload shop/w",
+    ),
+    (
+        "a port that is empty has the resolved mode, here the mesh's",
+        "pa istio-system/m { mtls: { mode: STRICT } }
+         pa shop/w { selector: { matchLabels: { app: a } }, portLevelMtls: { 80: {} } }",
+        80,
+        "STRICT mesh istio-system/m",
+    ),
+    (
+        "trap: strict mesh, unset namespace and workload, and one permissive port: that port",
+        "pa istio-system/m { mtls: { mode: STRICT } }
+         pa shop/n { mtls: { mode: UNSET } }
+         pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: UNSET }, portLevelMtls: { 80: { mode: PERMISSIVE } } }",
+        80,
+        "PERMISSIVE port shop/w",
+    ),
+    (
+        "trap: and every other port is strict",
+        "pa istio-system/m { mtls: { mode: STRICT } }
+         pa shop/n { mtls: { mode: UNSET } }
+         pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: UNSET }, portLevelMtls: { 80: { mode: PERMISSIVE } } }",
+        81,
+        "STRICT mesh istio-system/m",
+    ),
+    (
+        "trap: unset workload, strict parent, port DISABLE opens that port",
+        "pa shop/n { mtls: { mode: STRICT } }
+         pa shop/w { selector: { matchLabels: { app: a } }, portLevelMtls: { 80: { mode: DISABLE } } }",
+        80,
+        "DISABLE port shop/w",
+    ),
+    (
+        "trap: mesh DISABLE, workload STRICT",
+        "pa istio-system/m { mtls: { mode: DISABLE } }
+         pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT } }",
+        80,
+        "STRICT workload shop/w",
+    ),
+];
+
+#[test]
+fn the_mode_of_a_workload_is_that_of_its_nearest_policy() {
+    let app = labels("app=a");
+    for (what, lines, port, expected) in MODES {
+        let policies = compiled(lines);
+        let inbound = policies.inbound(&enrolled("shop", &app), (*port > 0).then_some(*port));
+        let policy = inbound.policy.map_or("-".to_owned(), |policy| policy.full_name());
+        let found = format!("{} {} {policy}", inbound.mode.word(), inbound.level.word());
+        assert_eq!(found, *expected, "{what}");
+    }
+}
+
+#[test]
+fn policies_that_lost_are_told_with_the_reason() {
+    let policies = compiled(
+        "pa istio-system/m { mtls: { mode: STRICT } }
+         pa istio-system/r { selector: { matchLabels: { app: a } }, mtls: { mode: DISABLE } }
+         pa shop/a@01 { mtls: { mode: PERMISSIVE } }
+         pa shop/b@02 { mtls: { mode: STRICT } }
+         pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: UNSET } }",
+    );
+    let app = labels("app=a");
+    let workload = enrolled("shop", &app);
+    let inbound = policies.inbound(&workload, None);
+    let lost = policies.shadowed(&workload, &inbound);
+    let told: Vec<String> = lost
+        .iter()
+        .map(|lost| format!("{}: {}", lost.policy.full_name(), lost.why))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "istio-system/m: shop/a is nearer to the workload",
+            "istio-system/r: a selector in the root namespace is ignored",
+            "shop/b: shop/a has the same scope and is older",
+            "shop/w: its mode is UNSET, which leaves it to the wider scope",
+        ]
+    );
+}
