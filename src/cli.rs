@@ -9,7 +9,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::output::{self, Format};
-use crate::{apply, authority, bundle, cert, explain, health, inspect, journal, resource, server, token};
+use crate::{
+    analyze, apply, authority, bundle, cert, explain, health, inspect, journal, resource, server, token,
+};
 
 /// The verbs by what they are for; a test compares them with those that exist.
 const HELP: &str = "\
@@ -33,6 +35,7 @@ Identities
   inspect         A certificate, CSR, token, key or CRL in plain words
 Resources
   apply           Create or change resources from YAML or JSON files, all or nothing
+  analyze         What resources in files would break or do not do, without a server
   get, describe, delete    KIND [NAME] [-n NAMESPACE] [-A]
 Record
   journal         verify | head | export: what the authority did
@@ -103,6 +106,9 @@ enum Verb {
     /// Create or change resources, all or nothing
     #[command(after_help = apply::EXAMPLE)]
     Apply(apply::Arguments),
+    /// Tell what resources in files would break or do not do, without a server
+    #[command(after_help = analyze::EXAMPLE)]
+    Analyze(analyze::Arguments),
     /// List resources
     #[command(after_help = resource::GET_EXAMPLE)]
     Get(resource::Selection),
@@ -148,6 +154,7 @@ async fn dispatch(verb: Verb, global: Global) -> Result<ExitCode, Failure> {
         Verb::Explain(verb) => explain::run(verb, &global).await,
         Verb::Inspect(arguments) => inspect::run(&arguments, &global),
         Verb::Apply(arguments) => apply::run(&arguments, &global).await,
+        Verb::Analyze(arguments) => return analyze::run(&arguments, &global),
         Verb::Get(selection) => resource::get(&selection, &global).await,
         Verb::Describe(selection) => resource::describe(&selection, &global).await,
         Verb::Delete(deletion) => resource::delete(&deletion, &global).await,

@@ -1,5 +1,6 @@
 //! The `signet` command. Each module is one group of verbs: it parses arguments, calls a crate below, and prints.
 
+mod analyze;
 mod apply;
 mod authority;
 mod bundle;

@@ -1,6 +1,7 @@
 //! `get`, `describe`, `delete`: resources as kubectl shows them, in kubectl's words.
 
 use clap::Args;
+use policy::Policies;
 use proto::v1;
 use proto::v1::resources_client::ResourcesClient;
 use resources::{Document, Kind, Registration, Resource};
@@ -17,14 +18,17 @@ use crate::output::{self, Format, Table};
 mod describe;
 
 pub(crate) const GET_EXAMPLE: &str =
-    "Examples:\n  signet get registrations -A\n  signet get reg web -n shop -o yaml";
+    "Examples:\n  signet get registrations -A\n  signet get pa -n istio-system -o yaml";
 pub(crate) const DESCRIBE_EXAMPLE: &str = "Example:\n  signet describe registration web -n shop";
 pub(crate) const DELETE_EXAMPLE: &str = "Example:\n  signet delete registration web -n shop";
 const DEFAULT_NAMESPACE: &str = "default";
+/// Where the mesh's own policies are.
+const ROOT_NAMESPACE: &str = "istio-system";
 
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
-    /// Kind of resource: registrations (registration, reg)
+    /// Kind of resource: registrations (reg), peerauthentications (pa), destinationrules (dr), serviceentries (se),
+    /// workloadentries (we)
     #[arg(value_parser = Kind::from_word)]
     kind: Kind,
     /// Name of one resource; without it all are meant
@@ -39,7 +43,8 @@ pub(crate) struct Selection {
 
 #[derive(Debug, Args)]
 pub(crate) struct Deletion {
-    /// Kind of resource: registrations (registration, reg)
+    /// Kind of resource: registrations (reg), peerauthentications (pa), destinationrules (dr), serviceentries (se),
+    /// workloadentries (we)
     #[arg(value_parser = Kind::from_word)]
     kind: Kind,
     /// Names of resources
@@ -75,10 +80,22 @@ pub(crate) async fn describe(selection: &Selection, global: &Global) -> Result<(
         return Ok(());
     }
     let documents = found.iter().map(document).collect::<Result<Vec<_>, _>>()?;
+    let has_effect = matches!(selection.kind, Kind::PeerAuthentication | Kind::DestinationRule);
+    let all = if has_effect && global.output.is_for_people() {
+        policies(global).await?
+    } else {
+        Vec::new()
+    };
+    let compiled = Policies::compile(ROOT_NAMESPACE, &all);
     let text = || {
+        let one = |(document, found): (&Value, &v1::Resource)| {
+            let effect = compiled.effect(selection.kind, &found.namespace, &found.name);
+            describe::text(document, effect.as_ref())
+        };
         documents
             .iter()
-            .map(describe::text)
+            .zip(&found)
+            .map(one)
             .collect::<Vec<_>>()
             .join("\n\n\n")
     };
@@ -211,36 +228,55 @@ fn document(resource: &v1::Resource) -> Result<Value, Failure> {
 
 fn table(selection: &Selection, found: &[v1::Resource], wide: bool) -> String {
     let namespace = ["NAMESPACE"].into_iter().filter(|_| selection.all_namespaces);
-    let more = ["ROLE", "CALLERS"].into_iter().filter(|_| wide);
-    let mut table = Table::new(namespace.chain(["NAME", "SPIFFE ID", "AGE"]).chain(more));
+    let columns = columns(selection.kind, wide);
+    let mut table = Table::new(namespace.chain(["NAME"]).chain(columns.iter().copied()));
     for resource in found {
         let namespace = [resource.namespace.clone()]
             .into_iter()
             .filter(|_| selection.all_namespaces);
         // A document of a newer server may have what this program does not know; its name is shown all the same.
-        let registration = registration(resource).ok();
         let document: Value = serde_json::from_slice(&resource.document_json).unwrap_or_default();
-        let id = document["spec"]["spiffeId"].as_str().map(str::to_owned);
-        let role = registration.as_ref().map(|r| r.role().word().to_owned());
-        let callers = registration.as_ref().map(|r| {
-            r.callers()
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(",")
-        });
-        let cells = [
-            resource.name.clone(),
-            id.unwrap_or_default(),
-            message::age(resource.created_at.as_ref()),
-        ];
-        let more = [role, callers]
-            .into_iter()
-            .filter(|_| wide)
-            .map(Option::unwrap_or_default);
-        table.row(namespace.chain(cells).chain(more));
+        let cells = columns.iter().map(|column| cell(column, resource, &document));
+        table.row(namespace.chain([resource.name.clone()]).chain(cells));
     }
     table.text()
+}
+
+/// The columns behind the name: kubectl's for Istio's kinds.
+fn columns(kind: Kind, wide: bool) -> &'static [&'static str] {
+    match (kind, wide) {
+        (Kind::Registration, false) => &["SPIFFE ID", "AGE"],
+        (Kind::Registration, true) => &["SPIFFE ID", "AGE", "ROLE", "CALLERS"],
+        (Kind::PeerAuthentication, _) => &["MODE", "AGE"],
+        (Kind::DestinationRule, _) => &["HOST", "AGE"],
+        (Kind::ServiceEntry, _) => &["HOSTS", "LOCATION", "RESOLUTION", "AGE"],
+        (Kind::WorkloadEntry, _) => &["AGE", "ADDRESS"],
+    }
+}
+
+fn cell(column: &str, resource: &v1::Resource, document: &Value) -> String {
+    let spec = &document["spec"];
+    let field = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let callers = |registration: Registration| {
+        let callers = registration.callers().iter();
+        callers.map(ToString::to_string).collect::<Vec<_>>().join(",")
+    };
+    match column {
+        "AGE" => message::age(resource.created_at.as_ref()),
+        "SPIFFE ID" => field(&spec["spiffeId"]),
+        "MODE" => field(&spec["mtls"]["mode"]),
+        "HOST" => field(&spec["host"]),
+        "HOSTS" => field(&spec["hosts"]),
+        "LOCATION" => field(&spec["location"]),
+        "RESOLUTION" => field(&spec["resolution"]),
+        "ADDRESS" => field(&spec["address"]),
+        "ROLE" => registration(resource).map_or(String::new(), |r| r.role().word().to_owned()),
+        _ => registration(resource).map_or(String::new(), callers),
+    }
 }
 
 #[cfg(test)]
@@ -292,6 +328,39 @@ mod tests {
         let wide = table(&selection(true), &found, true);
         assert!(wide.starts_with("NAMESPACE   NAME"), "{wide}");
         assert!(wide.ends_with("workload   token"), "{wide}");
+    }
+
+    #[test]
+    fn every_kind_has_the_columns_of_kubectl() {
+        for (kind, spec, expected) in [
+            (
+                Kind::PeerAuthentication,
+                json!({ "mtls": { "mode": "STRICT" } }),
+                "NAME   MODE     AGE\nweb    STRICT   ",
+            ),
+            (
+                Kind::DestinationRule,
+                json!({ "host": "details" }),
+                "NAME   HOST      AGE\nweb    details   ",
+            ),
+            (
+                Kind::ServiceEntry,
+                json!({ "hosts": ["a.b"], "location": "MESH_INTERNAL", "resolution": "STATIC" }),
+                "NAME   HOSTS     LOCATION        RESOLUTION   AGE\nweb    [\"a.b\"]   MESH_INTERNAL   STATIC       ",
+            ),
+        ] {
+            let mut resource = web();
+            resource.document_json = json!({ "spec": spec }).to_string().into_bytes();
+            let table = table(
+                &Selection {
+                    kind,
+                    ..selection(false)
+                },
+                &[resource],
+                false,
+            );
+            assert!(table.starts_with(expected), "{table}");
+        }
     }
 
     #[test]

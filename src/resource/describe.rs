@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-pub(super) fn text(document: &Value) -> String {
+/// The document, and what it means among the others where that is known.
+pub(super) fn text(document: &Value, effect: Option<&policy::Effect>) -> String {
     let metadata = &document["metadata"];
     let mut rest = document.as_object().cloned().unwrap_or_default();
     for key in ["apiVersion", "kind", "metadata"] {
@@ -22,6 +23,12 @@ pub(super) fn text(document: &Value) -> String {
         .map(|(label, value)| format!("{:<14}{value}", format!("{label}:")))
         .collect();
     object(&rest, 0, &mut lines);
+    if let Some(effect) = effect {
+        lines.push(format!(
+            "Effect:\n  Covers:  {}\n  Counts:  {}",
+            effect.covers, effect.counts
+        ));
+    }
     lines.join("\n")
 }
 
@@ -127,6 +134,12 @@ Spec:
   Workload:
     Labels:
       A:  b";
-        assert_eq!(text(&document), expected);
+        assert_eq!(text(&document, None), expected);
+        let effect = policy::Effect {
+            covers: "everybody".into(),
+            counts: "yes".into(),
+        };
+        let with_effect = format!("{expected}\nEffect:\n  Covers:  everybody\n  Counts:  yes");
+        assert_eq!(text(&document, Some(&effect)), with_effect);
     }
 }

@@ -3,6 +3,7 @@
 
 mod analyze;
 mod decision;
+mod effect;
 mod hosts;
 mod inbound;
 mod outbound;
@@ -12,6 +13,7 @@ mod shadowed;
 
 pub use analyze::{Code, Finding, Severity, analyze};
 pub use decision::{Carries, Permit, Refused, Why, admit, mesh_peer};
+pub use effect::Effect;
 pub use inbound::{Inbound, Level};
 pub use outbound::{Outbound, RuleLevel, Sends, Target};
 pub use policies::{Origin, Policies, Workload};

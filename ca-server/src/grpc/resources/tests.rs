@@ -431,3 +431,52 @@ async fn nobody_else_applies_or_reads() {
     );
     assert!(names(&bench, everywhere()).await.is_empty());
 }
+
+#[tokio::test]
+async fn policies_of_the_mesh_are_kept_beside_registrations_and_leave_them_alone() {
+    let bench = Bench::new();
+    let policy = |mode: &str| {
+        v1::Resource {
+        name: "a".to_owned(),
+        document_json: format!(
+            r#"{{"apiVersion":"security.istio.io/v1beta1","kind":"PeerAuthentication","metadata":{{"name":"a"}},"spec":{{"mtls":{{"mode":"{mode}"}}}}}}"#
+        )
+        .into_bytes(),
+        ..v1::Resource::default()
+    }
+    };
+    let applied = apply(&bench, vec![granting("default", "a", "1h"), policy("STRICT")])
+        .await
+        .unwrap();
+    assert_eq!(
+        verbs(&applied),
+        [
+            ("registration.signet.dev/a", MessageVerb::Created),
+            ("peerauthentication.security.istio.io/a", MessageVerb::Created),
+        ]
+    );
+    let refused = apply(&bench, vec![policy("STRIKT")]).await.unwrap_err();
+    assert_eq!(refused.evidence("field"), Some("spec.mtls.mode"));
+    let request = v1::GetResourceRequest {
+        kind: "pa".to_owned(),
+        name: "a".to_owned(),
+        ..v1::GetResourceRequest::default()
+    };
+    let got = service(&bench)
+        .get_resource(bench.call(request))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(got.api_version, "security.istio.io/v1");
+    assert_eq!(
+        delete(&bench, &[("pa", "a")]).await.unwrap(),
+        ["peerauthentication.security.istio.io/a"]
+    );
+    let left = service(&bench)
+        .list_resources(bench.call(everywhere()))
+        .await
+        .unwrap()
+        .into_inner();
+    let kinds: Vec<&str> = left.resources.iter().map(|row| row.kind.as_str()).collect();
+    assert_eq!(kinds, ["Registration"]);
+}

@@ -1,5 +1,7 @@
 //! Which mode a workload has, and which policy says so.
 
+use resources::Kind;
+
 use super::{compiled, enrolled, labels};
 
 /// Policies, the port asked about (0: none), and mode, level and policy for `app=a` in namespace `shop`.
@@ -188,5 +190,56 @@ fn policies_that_lost_are_told_with_the_reason() {
             "shop/b: shop/a has the same scope and is older",
             "shop/w: its mode is UNSET, which leaves it to the wider scope",
         ]
+    );
+}
+
+#[test]
+fn the_effect_of_a_policy_is_who_is_covered_and_whether_it_counts() {
+    let policies = compiled(
+        "pa istio-system/m { mtls: { mode: STRICT } }
+         pa istio-system/r { selector: { matchLabels: { app: a } }, mtls: { mode: DISABLE } }
+         pa shop/a@01 { mtls: { mode: UNSET } }
+         pa shop/b@02 { mtls: { mode: STRICT } }
+         pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT } }
+         we shop/one { address: 10.0.0.1, labels: { app: a } }
+         dr shop/d@01 { host: details, exportTo: [ web ] }
+         dr shop/e@02 { host: details }",
+    );
+    let told = |kind, namespace, name| {
+        let effect = policies.effect(kind, namespace, name).unwrap();
+        format!("{} | {}", effect.covers, effect.counts)
+    };
+    for (namespace, name, expected) in [
+        (
+            "istio-system",
+            "m",
+            "every workload of the mesh that no nearer policy covers | yes",
+        ),
+        (
+            "istio-system",
+            "r",
+            "nobody | no: a selector in the root namespace is ignored",
+        ),
+        (
+            "shop",
+            "a",
+            "workloads of namespace shop that no policy with a selector covers | yes; its mode is that of the wider scope",
+        ),
+        (
+            "shop",
+            "b",
+            "workloads of namespace shop that no policy with a selector covers | no: shop/a has the same scope and is older",
+        ),
+        ("shop", "w", "workloads of namespace shop with app=a: one | yes"),
+    ] {
+        assert_eq!(told(Kind::PeerAuthentication, namespace, name), expected);
+    }
+    assert_eq!(
+        told(Kind::DestinationRule, "shop", "d"),
+        "clients of web that call details.shop.svc.cluster.local | yes, for clients whose own namespace has no rule for the host"
+    );
+    assert!(
+        told(Kind::DestinationRule, "shop", "e")
+            .ends_with("its subsets alone: shop/d has the same scope and is older")
     );
 }
