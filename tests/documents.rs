@@ -10,9 +10,10 @@ use proto::Refusal;
 
 use crate::support::{program, repository, run, signet};
 
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "CHANGELOG.md",
+    "docs/ANALYSIS.md",
     "docs/ARCHITECTURE.md",
     "docs/CONFIGURATION.md",
     "docs/FAULTS.md",
@@ -20,6 +21,7 @@ const DOCUMENTS: [&str; 9] = [
     "docs/OBSERVABILITY.md",
     "docs/PERFORMANCE.md",
     "docs/REASONS.md",
+    "docs/RESOURCES.md",
 ];
 
 #[test]
