@@ -68,11 +68,17 @@ fn found(written: &[Written], root_namespace: &str) -> Vec<Finding> {
         let about = &written[found.resource];
         let other = found.other.map(|index| &written[index]);
         Finding {
-            other: other.map(|other| (name(&other.document), other.file.clone(), other.document.line)),
+            other: other.map(|other| {
+                (
+                    name(&other.document),
+                    other.file.clone(),
+                    other.document.place("").line,
+                )
+            }),
             fix: found.fix,
             ..of(
                 about,
-                about.document.line,
+                about.document.place("").line,
                 found.code.word(),
                 found.code.severity(),
                 found.message,
@@ -94,11 +100,15 @@ fn found(written: &[Written], root_namespace: &str) -> Vec<Finding> {
         }));
         if let Some(known) = first.get(&name(&one.document)) {
             findings.push(Finding {
-                other: Some((name(&known.document), known.file.clone(), known.document.line)),
+                other: Some((
+                    name(&known.document),
+                    known.file.clone(),
+                    known.document.place("").line,
+                )),
                 fix: "delete one of the two, or give it another name".to_owned(),
                 ..of(
                     one,
-                    one.document.line,
+                    one.document.place("").line,
                     "RESOURCE_TWICE",
                     Severity::Error,
                     "is written twice, expected each resource once".to_owned(),
