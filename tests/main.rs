@@ -21,6 +21,7 @@ mod judges;
 mod jwt_callers;
 mod library;
 mod observability;
+mod policy;
 mod registrations;
 mod reload;
 mod renewal;
