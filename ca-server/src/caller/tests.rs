@@ -1,3 +1,5 @@
+//! What a caller brought, judged: tokens, certificates, both, and none.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The proof in a request, and who is an administrator.
+
 use serde_json::json;
 
 use super::*;

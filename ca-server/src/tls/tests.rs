@@ -1,3 +1,5 @@
+//! Handshakes in memory: nothing is resumed, and a key must be held.
+
 use issuance::{Profile, ProfileName};
 use rustls::client::Resumption;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConnection};

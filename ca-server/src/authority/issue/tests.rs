@@ -1,3 +1,5 @@
+//! The whole cycle in memory: replays, races, refusals counted once, callers who hang up.
+
 use serde_json::json;
 
 use super::*;

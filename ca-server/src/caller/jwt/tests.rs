@@ -1,3 +1,5 @@
+//! Tokens of an issuer made here: claims of odd types, keys of the wrong kind, headers that demand too much.
+
 use super::*;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use rcgen::KeyPair;

@@ -1,3 +1,5 @@
+//! Requests on their way through the door, to real services: each refusal counts once under its word.
+
 use axum::body::Body as Bytes;
 use proto::istio::istio_certificate_service_server::IstioCertificateServiceServer;
 use proto::v1::certificate_authority_server::CertificateAuthorityServer;

@@ -1,3 +1,5 @@
+//! The protocol of stock proxies: layout of the chain, lives, and the one message of failed authentication.
+
 use prost_types::{Struct, Value, value};
 use proto::istio::istio_certificate_service_server::IstioCertificateService as _;
 use rcgen::{CertificateParams, KeyPair};

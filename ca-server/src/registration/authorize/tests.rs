@@ -1,3 +1,5 @@
+//! Who gets which identity, names and life, first and at each renewal.
+
 use serde_json::json;
 
 use super::*;
