@@ -229,3 +229,32 @@ fn a_factory_that_certifies_our_own_identities_makes_neither_workloads_nor_admin
         ("PERMISSION_DENIED", "NOT_ADMIN")
     );
 }
+
+#[test]
+fn a_token_beside_a_factory_certificate_must_be_the_devices_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (factory, server) = server_for(folder.path());
+    server.apply(REGISTRATION);
+    let device = factory.good("/serialNumber=D-1001", CLIENT);
+    let mut caller = Caller::new(&server, Some((&device.chain, &device.key)));
+    let csr = Wanted::new(server.folder(), "next").pem();
+    let token = |id: &str, more: &[&str]| {
+        let file = server.token_file(id, more);
+        std::fs::read_to_string(file).expect("a token").trim().to_owned()
+    };
+    let others = token("spiffe://example.org/ns/default/sa/web", &[]);
+    for _ in 0..2 {
+        let refused = caller
+            .issue(&csr, Some(&others), json!({}))
+            .expect_err("the factory names another");
+        assert_eq!(refused.reason, "PROOFS_DISAGREE", "{}", refused.message);
+    }
+    Caller::new(&server, None)
+        .issue(&csr, Some(&others), json!({}))
+        .expect("nobody spent it");
+    let own = token("spiffe://example.org/device/D-1001", &["--role", "device"]);
+    let next = Wanted::new(folder.path(), "own").pem();
+    caller
+        .issue(&next, Some(&own), json!({}))
+        .expect("both name the device");
+}

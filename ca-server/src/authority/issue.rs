@@ -106,6 +106,7 @@ impl Authority {
             self.metrics.bearer_ignored();
         }
         let attested = attestation.attested;
+        self.registrations.agree(&attested).map_err(Refused::early)?;
         // 3. Verify the CSR.
         let csr = VerifiedCsr::parse(request.csr)
             .map_err(|e| Refused::early(Refusal::new(e.reason(), format!("CSR: {e}"))))?;
@@ -136,13 +137,13 @@ impl Authority {
     /// Steps 4 to 7; once more where the registration changed in between.
     async fn authorize_and_record(&self, call: &Call<'_>) -> Result<Recorded, Refusal> {
         // A token has one request under way at a time: a thousand racers cost one signature.
-        let _claim = match call.attested {
-            Attested::Token(token) => {
+        let _claim = match call.attested.token() {
+            Some(token) => {
                 let claim = self.claims.lock(&token.id).await;
                 self.as_redeemed(token, &call.wish)?;
                 Some(claim)
             }
-            _ => None,
+            None => None,
         };
         for _ in 1..ATTEMPTS {
             match self.attempt(call).await {
@@ -334,10 +335,7 @@ fn facts(attested: &Attested, wish: &Wish<'_>, grant: &Grant, now: OffsetDateTim
             Attested::Own(own) => Some(own.serial()),
             _ => None,
         },
-        token: match attested {
-            Attested::Token(token) => Some(token.id.clone()),
-            _ => None,
-        },
+        token: attested.token().map(|token| token.id.clone()),
         registration: Some(grant.registered.reference.clone()),
         refuse_forks: grant.registered.registration.forks() == resources::Forks::Refuse,
         now: now.unix_timestamp(),

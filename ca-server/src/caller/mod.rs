@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use identity::{JoinToken, Reason, SpiffeId};
+use identity::{JoinToken, Reason};
 use proto::Refusal;
 use time::OffsetDateTime;
 
@@ -48,14 +48,12 @@ impl fmt::Debug for Evidence<'_> {
 /// A caller that has proved who it is.
 #[derive(Clone, Debug)]
 pub enum Attested {
-    /// By a join token.
-    Token(TokenProof),
-    /// By a JSON Web Token; where a certificate of ours was presented beside it, the identity that both must name.
-    Jwt {
-        /// The verified token.
-        jwt: VerifiedJwt,
-        /// The certificate's identity.
-        beside: Option<SpiffeId>,
+    /// By a bearer.
+    Bearer {
+        /// What it is.
+        bearer: Bearer,
+        /// A certificate that verified beside it: both must name one identity.
+        beside: Option<Verified>,
     },
     /// By a certificate of ours: a renewal.
     Own(Arc<OwnCertificate>),
@@ -68,6 +66,15 @@ pub enum Attested {
         /// Process id.
         pid: i32,
     },
+}
+
+/// A bearer that verified.
+#[derive(Clone, Debug)]
+pub enum Bearer {
+    /// A join token.
+    Token(TokenProof),
+    /// A JSON Web Token.
+    Jwt(VerifiedJwt),
 }
 
 /// An attested caller, and whether a bearer was passed over.
@@ -102,7 +109,8 @@ impl Callers {
         self.jwt.store(Arc::new(jwt));
     }
 
-    /// Judges what a caller brought. A bearer decides if present, else the certificate; two that verify must name one identity.
+    /// Judges what a caller brought. A bearer decides if present, else the certificate. Whether two that verify name one identity is
+    /// the registrations' to say: [`Registrations::agree`](crate::registration::Registrations::agree).
     pub fn attest(&self, evidence: Evidence<'_>, now: OffsetDateTime) -> Result<Attestation, Refusal> {
         let plain = |attested| Attestation {
             attested,
@@ -121,16 +129,16 @@ impl Callers {
                 )),
             };
         };
-        match (self.judge_bearer(bearer, now), certificate) {
-            (bearer, Ok(Some(verified))) if evidence.lenient_bearer && is_used_up(&bearer, &verified) => {
+        let beside = certificate.ok().flatten();
+        let bearer = self.judge_bearer(bearer, now);
+        match (bearer, beside) {
+            (bearer, Some(verified)) if evidence.lenient_bearer && is_used_up(&bearer, &verified) => {
                 Ok(Attestation {
                     attested: Attested::from(verified),
                     bearer_ignored: true,
                 })
             }
-            (Ok(attested), Ok(Some(verified))) => agree(attested, &verified).map(plain),
-            (Ok(attested), _) => Ok(plain(attested)),
-            (Err(refusal), _) => Err(refusal),
+            (bearer, beside) => bearer.map(|bearer| plain(Attested::Bearer { bearer, beside })),
         }
     }
 
@@ -143,58 +151,44 @@ impl Callers {
         self.certificates.load().judge(connection, now)
     }
 
-    fn judge_bearer(&self, bearer: &str, now: OffsetDateTime) -> Result<Attested, Refusal> {
+    fn judge_bearer(&self, bearer: &str, now: OffsetDateTime) -> Result<Bearer, Refusal> {
         if bearer.starts_with(JoinToken::PREFIX) {
-            token::verify(self.store.as_ref(), bearer, now).map(Attested::Token)
+            token::verify(self.store.as_ref(), bearer, now).map(Bearer::Token)
         } else {
-            let jwt = jwt::verify(&self.jwt.load(), bearer, now)?;
-            Ok(Attested::Jwt { jwt, beside: None })
+            jwt::verify(&self.jwt.load(), bearer, now).map(Bearer::Jwt)
         }
     }
 }
 
 /// Whether a bearer proves nothing beside this certificate: it does not verify, or is the token that the certificate's holder began
 /// with and goes on sending.
-fn is_used_up(bearer: &Result<Attested, Refusal>, certificate: &Verified) -> bool {
+fn is_used_up(bearer: &Result<Bearer, Refusal>, certificate: &Verified) -> bool {
     match bearer {
         Err(_) => true,
-        Ok(Attested::Token(token)) => token.is_redeemed && matches!(certificate, Verified::Own(_)),
-        Ok(_) => false,
+        Ok(Bearer::Token(token)) => token.is_redeemed && matches!(certificate, Verified::Own(_)),
+        Ok(Bearer::Jwt(_)) => false,
     }
-}
-
-/// Bearer and certificate both verified: they must speak of one identity. A foreign certificate names none of ours, so it only
-/// carries the bearer.
-fn agree(bearer: Attested, certificate: &Verified) -> Result<Attested, Refusal> {
-    let Verified::Own(own) = certificate else {
-        return Ok(bearer);
-    };
-    match bearer {
-        Attested::Token(token) if token.spiffe_id != own.id => Err(disagree(&token.spiffe_id, &own.id)),
-        Attested::Jwt { jwt, .. } => Ok(Attested::Jwt {
-            jwt,
-            beside: Some(own.id.clone()),
-        }),
-        other => Ok(other),
-    }
-}
-
-/// The refusal for two proofs that name two identities.
-pub fn disagree(bearer: &SpiffeId, certificate: &SpiffeId) -> Refusal {
-    Refusal::new(
-        Reason::ProofsDisagree,
-        format!("the bearer names {bearer}, the client certificate {certificate}; expected one identity, send one proof"),
-    )
-    .with("found", bearer)
-    .with("expected", certificate)
 }
 
 impl Attested {
+    /// The join token, if it is one that decides.
+    pub fn token(&self) -> Option<&TokenProof> {
+        match self {
+            Attested::Bearer {
+                bearer: Bearer::Token(token),
+                ..
+            } => Some(token),
+            _ => None,
+        }
+    }
+
     /// The method as the record has it.
     pub fn method(&self) -> &'static str {
         match self {
-            Attested::Token(_) => "token",
-            Attested::Jwt { .. } => "jwt",
+            Attested::Bearer { bearer, .. } => match bearer {
+                Bearer::Token(_) => "token",
+                Bearer::Jwt(_) => "jwt",
+            },
             Attested::Own(_) => "renewal",
             Attested::Foreign(_) => "certificate",
             Attested::Kernel { .. } => "admin",
@@ -215,8 +209,10 @@ impl From<Verified> for Attested {
 impl fmt::Display for Attested {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Attested::Token(token) => write!(f, "token:{}", token.id),
-            Attested::Jwt { jwt, .. } => write!(f, "jwt:{}:{}", jwt.provider, jwt.subject),
+            Attested::Bearer { bearer, .. } => match bearer {
+                Bearer::Token(token) => write!(f, "token:{}", token.id),
+                Bearer::Jwt(jwt) => write!(f, "jwt:{}:{}", jwt.provider, jwt.subject),
+            },
             Attested::Own(own) => f.write_str(own.id.as_str()),
             Attested::Foreign(foreign) => write!(f, "certificate:{}:{}", foreign.provider, foreign.id),
             Attested::Kernel { uid, pid } => write!(f, "unix:uid={uid},pid={pid}"),

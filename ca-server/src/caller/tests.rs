@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::authority::bench::{A, Ask, B, Bench, csr, holder, key, nobody, with_chain};
+use identity::SpiffeId;
 use issuance::{AuthorityCsr, AuthorityKeyType, Draft, PreparedAuthority, Profile, ProfileName, VerifiedCsr};
 use serde_json::json;
 
@@ -112,14 +113,18 @@ async fn two_proofs_must_name_one_identity() {
         bench.token("t2", B, "b", |_| ()).await,
     );
     for lenient in [false, true] {
-        let agreed = attest(&bench, &a, Some(&for_a), lenient).unwrap();
+        let [agreed, disagreed] =
+            [&for_a, &for_b].map(|token| attest(&bench, &a, Some(token), lenient).unwrap());
         assert_eq!(
             (agreed.attested.method(), agreed.bearer_ignored),
             ("token", false)
         );
+        assert!(bench.registrations.agree(&agreed.attested).is_ok());
+        let refusal = bench.registrations.agree(&disagreed.attested).unwrap_err();
+        assert_eq!(refusal.reason(), Reason::ProofsDisagree);
         assert_eq!(
-            attest(&bench, &a, Some(&for_b), lenient).unwrap_err(),
-            Reason::ProofsDisagree
+            (refusal.evidence("found"), refusal.evidence("expected")),
+            (Some(B), Some(A))
         );
     }
 }

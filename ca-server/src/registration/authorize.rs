@@ -1,5 +1,6 @@
 //! Which certificate may this caller have? Identity, names and life, each from the caller and the registrations; a CSR only wishes.
 
+mod agree;
 mod candidates;
 mod origin;
 

@@ -156,8 +156,9 @@ impl TokensService {
         };
         if role != needed && !(role == Role::Workload.word() && needed.is_empty()) {
             let expected = if needed.is_empty() { "none" } else { needed };
+            let found = if role.is_empty() { "no role" } else { role };
             return Err(
-                invalid("role", format!("{role:?} does not fit {id}, expected {expected}"))
+                invalid("role", format!("{found} does not fit {id}, expected {expected}"))
                     .with("found", role.chars().take(100).collect::<String>())
                     .with("expected", expected),
             );

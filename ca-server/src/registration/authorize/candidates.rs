@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::origin::origin_of;
-use crate::caller::{Attested, OwnCertificate, TokenProof, disagree};
+use crate::caller::{Attested, Bearer, ForeignCertificate, OwnCertificate, TokenProof, VerifiedJwt};
 use crate::registration::{Registered, RegistrationSet, Registrations};
 
 pub(super) struct Candidate {
@@ -37,40 +37,22 @@ impl Registrations {
         now: OffsetDateTime,
     ) -> Result<Vec<Candidate>, Refusal> {
         match attested {
-            Attested::Token(token) => Ok(vec![self.by_token(set, token)?]),
             Attested::Own(own) => Ok(vec![self.by_renewal(set, own, now)?]),
-            Attested::Jwt { jwt, beside } => {
-                let facts = Facts {
-                    jwt_subject: Some(&jwt.subject),
-                    jwt_claims: Some(&jwt.claims),
-                    ..Facts::default()
-                };
-                let proof = Proof::Jwt {
-                    provider: &jwt.provider,
-                    subject: &jwt.subject,
-                };
-                let found = self.admitted(set, &proof, &facts);
-                match beside {
-                    None => Ok(found),
-                    Some(id) => match found.into_iter().find(|candidate| candidate.spiffe_id == *id) {
-                        Some(candidate) => Ok(vec![candidate]),
-                        None => Err(self.jwt_disagrees(set, &proof, &facts, id)),
-                    },
+            Attested::Bearer {
+                bearer: Bearer::Token(token),
+                ..
+            } => Ok(vec![self.by_token(set, token)?]),
+            Attested::Bearer {
+                bearer: Bearer::Jwt(jwt),
+                beside,
+            } => {
+                let mut found = self.by_jwt(set, jwt);
+                if let Some(named) = beside.as_ref().and_then(|beside| self.named_by(set, beside)) {
+                    found.retain(|candidate| named.contains(&candidate.spiffe_id));
                 }
-            }
-            Attested::Foreign(foreign) => {
-                let facts = Facts {
-                    certificate_id: Some(&foreign.id),
-                    ..Facts::default()
-                };
-                let proof = Proof::Certificate {
-                    provider: &foreign.provider,
-                    id: &foreign.id,
-                };
-                let mut found = self.admitted(set, &proof, &facts);
-                found.retain(|candidate| candidate.spiffe_id.role() == Role::Device);
                 Ok(found)
             }
+            Attested::Foreign(foreign) => Ok(self.by_foreign(set, foreign)),
             Attested::Kernel { .. } => {
                 let wished = wished.ok_or_else(|| {
                     Refusal::new(
@@ -107,20 +89,32 @@ impl Registrations {
             .collect()
     }
 
-    fn jwt_disagrees(
-        &self,
-        set: &RegistrationSet,
-        proof: &Proof<'_>,
-        facts: &Facts<'_>,
-        certificate: &SpiffeId,
-    ) -> Refusal {
-        match self.admitted(set, proof, facts).first() {
-            Some(other) => disagree(&other.spiffe_id, certificate),
-            None => Refusal::new(
-                Reason::IdentityNotGranted,
-                "no registration grants an identity to this JWT",
-            ),
-        }
+    pub(super) fn by_jwt(&self, set: &RegistrationSet, jwt: &VerifiedJwt) -> Vec<Candidate> {
+        let proof = Proof::Jwt {
+            provider: &jwt.provider,
+            subject: &jwt.subject,
+        };
+        let facts = Facts {
+            jwt_subject: Some(&jwt.subject),
+            jwt_claims: Some(&jwt.claims),
+            ..Facts::default()
+        };
+        self.admitted(set, &proof, &facts)
+    }
+
+    /// A foreign certificate makes devices and nothing else.
+    pub(super) fn by_foreign(&self, set: &RegistrationSet, foreign: &ForeignCertificate) -> Vec<Candidate> {
+        let proof = Proof::Certificate {
+            provider: &foreign.provider,
+            id: &foreign.id,
+        };
+        let facts = Facts {
+            certificate_id: Some(&foreign.id),
+            ..Facts::default()
+        };
+        let mut found = self.admitted(set, &proof, &facts);
+        found.retain(|candidate| candidate.spiffe_id.role() == Role::Device);
+        found
     }
 
     fn by_token(&self, set: &RegistrationSet, token: &TokenProof) -> Result<Candidate, Refusal> {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::candidates::Terms;
-use crate::caller::{Attested, OwnCertificate};
+use crate::caller::{Attested, Bearer, OwnCertificate};
 use crate::store::entry::Origin;
 
 pub(super) fn origin_of(own: &OwnCertificate) -> Origin {
@@ -18,13 +18,18 @@ pub(super) fn new_origin(
     now: OffsetDateTime,
 ) -> Origin {
     let (provider, subject) = match attested {
-        Attested::Token(token) => (String::new(), token.id.clone()),
-        Attested::Jwt { jwt, .. } => (jwt.provider.clone(), jwt.subject.clone()),
+        Attested::Bearer { bearer, .. } => match bearer {
+            Bearer::Token(token) => (String::new(), token.id.clone()),
+            Bearer::Jwt(jwt) => (jwt.provider.clone(), jwt.subject.clone()),
+        },
         Attested::Foreign(foreign) => (foreign.provider.clone(), foreign.id.clone()),
         Attested::Own(_) | Attested::Kernel { .. } => (String::new(), attested.to_string()),
     };
     let claims = match attested {
-        Attested::Jwt { jwt, .. } => claims_read(registration, &jwt.claims),
+        Attested::Bearer {
+            bearer: Bearer::Jwt(jwt),
+            ..
+        } => claims_read(registration, &jwt.claims),
         _ => String::new(),
     };
     Origin {
