@@ -103,13 +103,13 @@ impl Listeners {
 
         let published = Arc::clone(&server.crls) as Arc<dyn http::Published>;
         // These two are not waited for: they serve until the drain is over.
-        tokio::spawn(runtime::metrics::serve(
+        tokio::spawn(runtime::http::serve(
             self.crl,
             http::router(published),
             drain.clone(),
         ));
         let probes = runtime::metrics::router(registry, server.readiness.clone(), drain.clone());
-        tokio::spawn(runtime::metrics::serve(self.metrics, probes, drain.clone()));
+        tokio::spawn(runtime::http::serve(self.metrics, probes, drain.clone()));
         Ok(())
     }
 }

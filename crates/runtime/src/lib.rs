@@ -19,7 +19,7 @@
 //! let listener = listen::bind(flag, listen::parse_address(flag, "127.0.0.1:15014")?)?;
 //! let address = listener.local_addr()?;
 //! let router = metrics::router(metrics::registry("0.1.0"), readiness.clone(), drain.clone());
-//! tokio::spawn(metrics::serve(listener, router, drain.clone()));
+//! tokio::spawn(http::serve(listener, router, drain.clone()));
 //! let (admin, _admin_file) = listen::unix_socket(&folder.join("admin.sock"), 0o600, &keys)?;
 //!
 //! signing.set_ready();
@@ -33,10 +33,12 @@
 
 pub mod atomic;
 pub mod drain;
+pub mod http;
 pub mod instance;
 pub mod listen;
 pub mod logs;
 pub mod metrics;
 pub mod notify;
+pub mod places;
 pub mod readiness;
 pub mod ready;

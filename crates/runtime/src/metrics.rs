@@ -1,5 +1,4 @@
-//! The probes' and the scrapers' port: `/metrics` in the OpenMetrics text format 1.0, `/livez`, `/readyz`. It serves until the drain is
-//! over, so that a load balancer sees `/readyz` turn before connections are refused.
+//! What probes and scrapers ask for: `/metrics` in the OpenMetrics text format 1.0, `/livez`, `/readyz`.
 
 mod process;
 
@@ -10,13 +9,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use std::io;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -51,17 +47,6 @@ pub fn router(registry: Registry, readiness: Readiness, drain: Drain) -> Router 
             readiness,
             drain,
         }))
-}
-
-/// Serves until the drain is over.
-pub async fn serve(listener: TcpListener, router: Router, drain: Drain) -> io::Result<()> {
-    let listener = listener.tap_io(|stream| {
-        // It fails only on a connection that is gone already, which the first read tells.
-        let _ = stream.set_nodelay(true);
-    });
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move { drain.over().await })
-        .await
 }
 
 async fn metrics(State(port): State<Arc<Port>>) -> Response {

@@ -9,7 +9,7 @@ use runtime::listen::{bind, parse_address, unix_socket};
 use runtime::logs::{AuditLog, Format};
 use runtime::readiness::Readiness;
 use runtime::ready::ReadyFile;
-use runtime::{logs, metrics, notify};
+use runtime::{http, logs, metrics, notify};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::error::Error;
@@ -55,7 +55,7 @@ async fn program(folder: &Path) -> Result<(), Box<dyn Error>> {
     let listener = bind(flag, parse_address(flag, "127.0.0.1:0")?)?;
     let address = listener.local_addr()?;
     let router = metrics::router(metrics::registry("0.1.0"), readiness.clone(), drain.clone());
-    tokio::spawn(metrics::serve(listener, router, drain.clone()));
+    tokio::spawn(http::serve(listener, router, drain.clone()));
     let (_listener, admin) = unix_socket(&folder.join("admin.sock"), 0o600, &keys)?;
     let audit = AuditLog::file(&folder.join("audit.log"))?;
 

@@ -1,6 +1,7 @@
 //! The port over real connections.
 
 use super::*;
+use crate::http::serve;
 use crate::listen::bind;
 use prometheus_client::metrics::counter::Counter;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,7 +13,7 @@ struct Running {
     address: SocketAddr,
     readiness: Readiness,
     drain: Drain,
-    server: JoinHandle<io::Result<()>>,
+    server: JoinHandle<()>,
 }
 
 async fn running(registry: Registry) -> Running {
@@ -99,7 +100,7 @@ async fn a_drain_turns_readyz_and_the_port_serves_until_it_is_over() {
     );
     drop(work);
     port.drain.finish(crate::drain::DEADLINE).await;
-    port.server.await.unwrap().unwrap();
+    port.server.await.unwrap();
     TcpStream::connect(port.address).await.unwrap_err();
 }
 
