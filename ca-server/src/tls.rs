@@ -9,6 +9,7 @@ use std::{fmt, io};
 use arc_swap::ArcSwapOption;
 use identity::Reason;
 use runtime::drain::Drain;
+use runtime::places::Places;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
@@ -19,7 +20,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::caller::Connection;
@@ -31,7 +32,7 @@ use crate::metrics::Metrics;
 const MAX_PRESENTED: usize = identity::verify::MAX_CHAIN;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Most handshakes under way at once; more callers wait in the kernel's queue.
+/// Most handshakes under way at once; the oldest gives way to who comes then.
 const HANDSHAKES: usize = 512;
 
 /// The server's own certificate, replaced while connections are open.
@@ -150,7 +151,7 @@ impl ClientCertVerifier for ProofOfKey {
 pub type TlsConnection = Accepted<Gathered<tokio_rustls::server::TlsStream<TcpStream>>>;
 
 /// Accepts and handshakes until the drain begins: who comes then is refused by the kernel and does not wait for an answer that never
-/// comes. Handshakes run beside each other; a slow one holds up nobody.
+/// comes. Handshakes run beside each other; slow ones hold up nobody, however many they are.
 pub async fn accept(
     listener: TcpListener,
     config: Arc<ServerConfig>,
@@ -159,19 +160,15 @@ pub async fn accept(
     accepted: mpsc::Sender<io::Result<TlsConnection>>,
 ) {
     let acceptor = TlsAcceptor::from(config);
-    let places = Arc::new(Semaphore::new(HANDSHAKES));
+    let mut handshakes = Places::new(HANDSHAKES);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         let (stream, address) = tokio::select! {
             () = drain.begun() => return,
             () = accepted.closed() => return,
             next = runtime::listen::accept(&listener) => next,
         };
         let (acceptor, accepted, metrics) = (acceptor.clone(), accepted.clone(), Arc::clone(&metrics));
-        tokio::spawn(async move {
-            let _place = place;
+        handshakes.spawn(async move {
             match tokio::time::timeout(HANDSHAKE, handshake(&acceptor, stream, address)).await {
                 Ok(Ok(connection)) => {
                     // A closed receiver is a server that drains: the caller sees its connection end.

@@ -1,9 +1,11 @@
-//! Handshakes in memory: nothing is resumed, and a key must be held.
+//! Handshakes in memory: nothing is resumed, and a key must be held. Over real connections: the silent hold up nobody.
 
 use issuance::{Profile, ProfileName};
+use prometheus_client::registry::Registry;
 use rustls::client::Resumption;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConnection};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::authority::ServerNames;
@@ -140,4 +142,36 @@ async fn a_certificate_is_recorded_whoever_signed_it_and_its_key_must_be_held() 
     ));
     let long = client(&bench, tls, Some((vec![selfmade; MAX_PRESENTED + 1], &mine)));
     assert!(shake(&long, &server).is_err());
+}
+
+#[tokio::test]
+async fn a_caller_is_handshaken_beside_more_silent_connections_than_there_are_places() {
+    let bench = Bench::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (accepted, mut connections) = mpsc::channel(1);
+    let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+    tokio::spawn(accept(
+        listener,
+        server(&bench).await,
+        metrics,
+        Drain::new(),
+        accepted,
+    ));
+    let mut silent = Vec::new();
+    for _ in 0..2 * HANDSHAKES {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let caller = TlsConnector::from(client(&bench, &[&rustls::version::TLS13], None));
+    let shaken = async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        caller.connect(name, stream).await.unwrap()
+    };
+    // Well before the first of the silent ones is out of time.
+    let (caller, accepted) =
+        tokio::time::timeout(HANDSHAKE / 2, async { tokio::join!(shaken, connections.recv()) })
+            .await
+            .unwrap();
+    drop((caller, accepted.unwrap().unwrap()));
 }
