@@ -2,66 +2,56 @@
 
 use std::sync::Arc;
 
-use identity::{Clock, Leaf, Reason, hex};
+use identity::{Leaf, Reason, hex};
 use proto::{Refusal, timestamp_to_message, v1};
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 
-use super::require_admin;
+use super::admin::{Admin, invalid};
+use crate::authority::lifecycle;
 use crate::authority::signers::Signers;
-use crate::authority::{Authority, lifecycle};
-use crate::store::{AuthorityRow, Store};
+use crate::store::AuthorityRow;
 
 /// Longest chain that is looked at.
 const MAX_CHAIN: usize = identity::verify::MAX_CHAIN;
 
-/// The service.
+/// `signet.v1.Authorities`.
 #[derive(Clone)]
 pub struct AuthoritiesService {
-    /// What issues.
-    pub authority: Arc<Authority>,
-    /// What signs.
-    pub signers: Arc<Signers>,
-    /// What is recorded.
-    pub store: Arc<dyn Store>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    admin: Admin,
+    signers: Arc<Signers>,
 }
 
 impl AuthoritiesService {
+    /// For the administrators of this server, whose authorities `signers` has at work.
+    pub fn new(admin: Admin, signers: Arc<Signers>) -> Self {
+        Self { admin, signers }
+    }
+
     async fn activate(
         &self,
-        request: Request<v1::ActivateAuthorityRequest>,
+        by: &str,
+        request: v1::ActivateAuthorityRequest,
     ) -> Result<v1::SigningAuthority, Refusal> {
-        let by = require_admin(&request)?;
-        let v1::ActivateAuthorityRequest { chain, root } = request.into_inner();
+        let v1::ActivateAuthorityRequest { chain, root } = request;
         if chain.len() > MAX_CHAIN {
-            return Err(Refusal::new(
-                Reason::ResourceInvalid,
-                format!(
-                    "chain of {} certificates, expected at most {MAX_CHAIN}",
-                    chain.len()
-                ),
-            )
-            .with("field", "chain"));
+            let found = chain.len();
+            return Err(invalid(
+                "chain",
+                format!("{found} certificates, expected at most {MAX_CHAIN}"),
+            ));
         }
         let chain: Vec<CertificateDer<'static>> = chain.into_iter().map(CertificateDer::from).collect();
         let root = CertificateDer::from(root);
-        let signer = lifecycle::activate(
-            &chain,
-            &root,
-            &self.signers,
-            self.store.as_ref(),
-            &by,
-            self.clock.now(),
-        )
-        .await?;
+        let store = self.admin.store.as_ref();
+        let now = self.admin.clock.now();
+        let signer = lifecycle::activate(&chain, &root, &self.signers, store, by, now).await?;
         let key_id = hex::encode(signer.key_id());
-        self.authority
-            .note_change(&by, format!("activated authority {key_id}"));
-        let state = self.store.read();
-        state
+        self.admin
+            .changed(by, format!("activated authority {key_id}"), |_| ());
+        store
+            .read()
             .authority(signer.key_id())
             .map(message)
             .ok_or_else(|| Refusal::new(Reason::Internal, format!("authority {key_id} was not recorded")))
@@ -105,16 +95,21 @@ impl v1::authorities_server::Authorities for AuthoritiesService {
         &self,
         request: Request<v1::ActivateAuthorityRequest>,
     ) -> Result<Response<v1::SigningAuthority>, Status> {
-        Ok(Response::new(self.activate(request).await?))
+        let by = self.admin.writer(&request)?;
+        let activated = self.activate(&by, request.into_inner()).await;
+        Ok(Response::new(self.admin.told(&by, activated)?))
     }
 
     async fn list_authorities(
         &self,
         request: Request<v1::ListAuthoritiesRequest>,
     ) -> Result<Response<v1::ListAuthoritiesResponse>, Status> {
-        require_admin(&request)?;
+        self.admin.reader(&request)?;
         let v1::ListAuthoritiesRequest {} = request.into_inner();
-        let authorities = self.store.read().authorities().map(message).collect();
+        let authorities = self.admin.store.read().authorities().map(message).collect();
         Ok(Response::new(v1::ListAuthoritiesResponse { authorities }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,13 +82,8 @@ impl Services {
             istio: IstioCertificateService::new(Arc::clone(&server.authority)),
             tokens: TokensService::new(admin.clone()),
             certificates: CertificatesService::new(admin.clone()),
-            resources: ResourcesService::new(admin),
-            authorities: AuthoritiesService {
-                authority: Arc::clone(&server.authority),
-                signers: Arc::clone(&server.signers),
-                store: Arc::clone(&server.store) as Arc<dyn Store>,
-                clock: Arc::clone(&server.clock),
-            },
+            resources: ResourcesService::new(admin.clone()),
+            authorities: AuthoritiesService::new(admin, Arc::clone(&server.signers)),
         }
     }
 
