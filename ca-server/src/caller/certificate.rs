@@ -85,15 +85,14 @@ impl CertificateJudge {
         let Some(presented) = connection.chain().first() else {
             return Ok(None);
         };
-        let own = match connection.own() {
-            Some(own) => Some(own),
-            None => self.recognise(presented)?.map(Arc::new),
+        let own = match connection.recognised() {
+            Some(known) => known,
+            None => connection.remember(self.recognise(presented)?.map(Arc::new)),
         };
         match own {
             Some(own) => {
-                self.still_counts(&own, now)?;
-                connection.remember(&own);
-                Ok(Some(Verified::Own(own)))
+                self.still_counts(own, now)?;
+                Ok(Some(Verified::Own(Arc::clone(own))))
             }
             None => self.foreign(connection.chain(), now).map(Some),
         }

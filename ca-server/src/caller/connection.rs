@@ -5,10 +5,11 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::{fmt, io};
 
+use identity::Reason;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
@@ -20,7 +21,7 @@ use super::certificate::OwnCertificate;
 pub struct Connection {
     peer: Peer,
     chain: Vec<CertificateDer<'static>>,
-    own: Mutex<Option<Arc<OwnCertificate>>>,
+    own: OnceLock<Option<Arc<OwnCertificate>>>,
 }
 
 /// The other end of a connection.
@@ -43,7 +44,7 @@ impl Connection {
         Self {
             peer: Peer::Address(address),
             chain,
-            own: Mutex::new(None),
+            own: OnceLock::new(),
         }
     }
 
@@ -52,7 +53,7 @@ impl Connection {
         Self {
             peer: Peer::Kernel { uid, pid },
             chain: Vec::new(),
-            own: Mutex::new(None),
+            own: OnceLock::new(),
         }
     }
 
@@ -66,16 +67,30 @@ impl Connection {
         &self.chain
     }
 
-    /// The record of the client's certificate, once it was found to be one of ours.
-    pub(super) fn own(&self) -> Option<Arc<OwnCertificate>> {
-        self.own
-            .lock()
-            .expect("nothing panics while it holds this lock")
-            .clone()
+    /// What the record says of the client's certificate, once it was asked: `Some(None)` if it is not one of ours. That stays so: a
+    /// certificate is recorded before anybody holds it.
+    pub(super) fn recognised(&self) -> Option<Option<&Arc<OwnCertificate>>> {
+        self.own.get().map(Option::as_ref)
     }
 
-    pub(super) fn remember(&self, own: &Arc<OwnCertificate>) {
-        *self.own.lock().expect("nothing panics while it holds this lock") = Some(Arc::clone(own));
+    /// The client's certificate, if it is one of ours and it is what was refused.
+    pub fn refused(&self, reason: Reason) -> Option<&OwnCertificate> {
+        let is_of_it = matches!(
+            reason,
+            Reason::CertificateRevoked
+                | Reason::CertificateExpired
+                | Reason::CertificateNotYetValid
+                | Reason::CertificateUntrusted
+        );
+        self.recognised()
+            .flatten()
+            .filter(|_| is_of_it)
+            .map(AsRef::as_ref)
+    }
+
+    /// Remembers the answer; of two at once the first stays, they are equal.
+    pub(super) fn remember(&self, own: Option<Arc<OwnCertificate>>) -> Option<&Arc<OwnCertificate>> {
+        self.own.get_or_init(|| own).as_ref()
     }
 }
 

@@ -1,12 +1,16 @@
 //! What a caller brought, judged: tokens, certificates, both, and none.
 
+use std::sync::RwLockReadGuard;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
 use crate::authority::bench::{A, Ask, B, Bench, csr, holder, key, nobody, with_chain};
+use crate::store::{Answer, Command, Entry, IssueFacts, Outcome, State, StoreError, TokenRow, Verdict};
 use identity::SpiffeId;
 use issuance::{AuthorityCsr, AuthorityKeyType, Draft, PreparedAuthority, Profile, ProfileName, VerifiedCsr};
 use serde_json::json;
+use tokio::sync::watch;
 
 async fn bench() -> Bench {
     let bench = Bench::new().await;
@@ -76,7 +80,7 @@ async fn a_token_that_was_changed_anywhere_is_invalid_and_the_true_one_goes_on()
 #[tokio::test]
 async fn a_token_that_has_ended_says_how_though_its_registration_is_gone() {
     let bench = bench().await;
-    let made = |row: &mut crate::store::TokenRow| row.made_registration = true;
+    let made = |row: &mut TokenRow| row.made_registration = true;
     bench
         .apply("token-late", json!({ "spiffeId": A, "callers": ["token"] }))
         .await;
@@ -85,7 +89,7 @@ async fn a_token_that_has_ended_says_how_though_its_registration_is_gone() {
         .token("revoked", A, "token-revoked", |row| row.revoked = true)
         .await;
     bench.later(Duration::from_secs(601));
-    bench.submit(crate::store::Command::Prune).await;
+    bench.submit(Command::Prune).await;
     assert!(
         bench
             .registrations
@@ -217,7 +221,7 @@ async fn an_authority_that_was_replaced_stands_behind_its_leaves_and_ended_ones_
     bench.renew_authority().await;
     assert!(attest(&bench, &holder(&issuance), None, false).is_ok());
     bench.later(Duration::from_secs(3700));
-    bench.submit(crate::store::Command::Prune).await;
+    bench.submit(Command::Prune).await;
     assert_eq!(bench.store.read().authorities().count(), 1);
     assert_eq!(
         reason(&bench, &holder(&issuance), None),
@@ -254,6 +258,69 @@ async fn a_sibling_under_the_same_root_mints_nothing() {
         chain.extend_from_slice(sibling.chain());
         let connection = with_chain(chain);
         assert_eq!(reason(&bench, &connection, None), Reason::CertificateUntrusted);
+    }
+}
+
+#[tokio::test]
+async fn the_record_is_asked_once_for_a_connections_certificate_ours_or_not() {
+    let bench = bench().await;
+    let counted = Arc::new(Counted {
+        store: Arc::clone(&bench.store),
+        look_ups: AtomicUsize::new(0),
+    });
+    let judge = CertificateJudge::new(Arc::clone(&counted) as Arc<dyn Store>, Vec::new());
+    let issuance = bench.enrol("a", A, "a").await;
+    let stranger = rcgen::CertificateParams::default().self_signed(&key()).unwrap();
+    for (connection, expected) in [
+        (holder(&issuance), None),
+        (
+            with_chain(vec![stranger.der().clone()]),
+            Some(Reason::CertificateUntrusted),
+        ),
+    ] {
+        let before = counted.look_ups.load(Ordering::Relaxed);
+        for _ in 0..3 {
+            let verdict = judge.judge(&connection, bench.now());
+            assert_eq!(verdict.err().map(|refusal| refusal.reason()), expected);
+        }
+        assert_eq!(counted.look_ups.load(Ordering::Relaxed), before + 1);
+    }
+}
+
+/// A store that counts the look-ups in its record.
+struct Counted {
+    store: Arc<dyn Store>,
+    look_ups: AtomicUsize,
+}
+
+impl Store for Counted {
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.store.read()
+    }
+    fn submit(&self, command: Command) -> Answer<Outcome> {
+        self.store.submit(command)
+    }
+    fn entry(&self, position: u64) -> Result<Option<Entry>, Refusal> {
+        self.store.entry(position)
+    }
+    fn find(&self, field: u8, fingerprint: u64) -> Result<Vec<u64>, Refusal> {
+        self.look_ups.fetch_add(1, Ordering::Relaxed);
+        self.store.find(field, fingerprint)
+    }
+    fn judge(&self, facts: &IssueFacts) -> Result<Verdict, Refusal> {
+        self.store.judge(facts)
+    }
+    fn head(&self) -> journal::Head {
+        self.store.head()
+    }
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.store.changed()
+    }
+    fn health(&self) -> watch::Receiver<Option<String>> {
+        self.store.health()
+    }
+    fn close(&self) -> Result<(), StoreError> {
+        self.store.close()
     }
 }
 
