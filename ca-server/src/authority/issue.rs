@@ -195,8 +195,7 @@ impl Authority {
         if let Verdict::Replay { position } = self.store.judge(&facts)? {
             return self.recorded_at(position);
         }
-        let signers = self.signers.current();
-        if signers.is_authority_key(wish.csr.key_digest()) {
+        if self.signers.is_authority_key(wish.csr.key_digest()) {
             return Err(Refusal::new(
                 Reason::KeyIsAuthority,
                 "the key belongs to an authority, expected a key of the caller's own",
@@ -216,6 +215,7 @@ impl Authority {
         .check()
         .map_err(|e| Refusal::new(e.reason(), e.to_string()))?;
         // 6. Sign.
+        let signers = self.signers.current();
         let signer = signers.active()?;
         let signed = signer
             .sign(draft)

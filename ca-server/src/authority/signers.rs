@@ -201,6 +201,11 @@ impl Signers {
         &self.keys
     }
 
+    /// Whether a key is that of an authority or root, or prepared for one: no leaf may have it.
+    pub fn is_authority_key(&self, digest: KeyDigest) -> bool {
+        self.set.load().keys.contains(&digest) || self.keys.holds(digest)
+    }
+
     /// The set in force.
     pub fn current(&self) -> Arc<SignerSet> {
         self.set.load_full()
@@ -239,11 +244,6 @@ impl SignerSet {
             .iter()
             .find(|(known, _)| known == key_id)
             .map(|(_, chain)| chain.as_slice())
-    }
-
-    /// Whether a key is that of an authority or root, which no leaf may have.
-    pub fn is_authority_key(&self, digest: KeyDigest) -> bool {
-        self.keys.contains(&digest)
     }
 
     fn remember(&mut self, row: &AuthorityRow) {

@@ -1,5 +1,7 @@
 //! The whole cycle in memory: replays, races, refusals counted once, callers who hang up.
 
+use issuance::{AuthorityKeyType, PreparedAuthority};
+use rcgen::KeyPair;
 use serde_json::json;
 
 use super::*;
@@ -163,7 +165,7 @@ async fn each_refusal_counts_once() {
 }
 
 #[tokio::test]
-async fn a_key_belongs_to_one_identity_and_an_authoritys_to_nobody() {
+async fn a_key_belongs_to_one_identity() {
     let bench = bench().await;
     let (for_a, for_b) = (
         bench.token("a", A, "a", |_| ()).await,
@@ -175,12 +177,6 @@ async fn a_key_belongs_to_one_identity_and_an_authoritys_to_nobody() {
         bench.refused(&nobody(), &request, bearer(&for_b)).await,
         Reason::KeyBound
     );
-    let set = bench.signers.current();
-    let authority = set.active().unwrap().public_key().digest();
-    let root = identity::Leaf::parse(bench.root.certificate())
-        .unwrap()
-        .key_digest();
-    assert!(set.is_authority_key(authority) && set.is_authority_key(root));
 }
 
 #[tokio::test]
@@ -224,4 +220,27 @@ fn a_device_carries_its_own_serial_number_and_no_other() {
     ] {
         assert_eq!(number(other), None);
     }
+}
+
+#[tokio::test]
+async fn the_key_of_a_root_and_of_an_authority_at_work_or_prepared_gets_no_leaf() {
+    let bench = bench().await;
+    let root = identity::Leaf::parse(bench.root.certificate()).unwrap();
+    assert!(bench.signers.is_authority_key(root.key_digest()));
+    let trust_domain = bench.signers.trust_domain();
+    let prepared = PreparedAuthority::generate(trust_domain.clone(), AuthorityKeyType::P256).unwrap();
+    bench.signers.keys().save(&prepared).unwrap();
+    let active = bench.signers.current().active().unwrap().public_key().digest();
+    let at_work = bench.signers.keys().load(trust_domain, active).unwrap().unwrap();
+    let token = bench.token("t", A, "a", |_| ()).await;
+    for authority in [at_work, prepared] {
+        let pem = authority.to_pkcs8_pem(None).unwrap();
+        let csr = csr(&KeyPair::from_pem(&pem).unwrap(), &[]);
+        let refused = bench.refused(&nobody(), &csr, bearer(&token)).await;
+        assert_eq!(refused, Reason::KeyIsAuthority);
+    }
+    bench
+        .issue(&nobody(), &csr(&key(), &[]), bearer(&token))
+        .await
+        .unwrap();
 }
