@@ -43,7 +43,7 @@ pub struct Line {
     pub time: OffsetDateTime,
     /// What.
     pub decision: Decision,
-    /// The SPIFFE ID that was issued or asked for.
+    /// The SPIFFE ID that was issued or asked for, or that of the certificate that was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
     /// Serial number of the certificate.

@@ -89,7 +89,13 @@ impl Audit {
 
     /// A refusal before the caller may ask for anything (steps 1 to 3): one line for each reason and second, with the count of those
     /// that were passed over since the last. `caller` is a network address, or what the caller claims.
-    pub fn refused_early(&self, refusal: &Refusal, method: &'static str, caller: &str) {
+    pub fn refused_early(
+        &self,
+        refusal: &Refusal,
+        method: &'static str,
+        caller: &str,
+        complete: impl FnOnce(&mut Line),
+    ) {
         log_refusal(refusal, caller);
         let now = self.shared.clock.now();
         let Some(count) = lock(&self.shared.samples).take(refusal.reason(), now) else {
@@ -98,6 +104,7 @@ impl Audit {
         let mut line = Line::refused(now, refusal, caller);
         line.method = Some(method);
         line.count = Some(count).filter(|count| *count > 1);
+        complete(&mut line);
         self.send(Message::Line(Box::new(line)));
     }
 

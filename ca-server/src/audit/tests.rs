@@ -136,10 +136,14 @@ fn a_stranger_costs_a_line_a_second() {
     let bench = bench(&file);
     let refusal = Refusal::new(Reason::NoProof, "neither token nor certificate");
     for _ in 0..100 {
-        bench.audit.refused_early(&refusal, "signet.v1", "192.0.2.1:4711");
+        bench
+            .audit
+            .refused_early(&refusal, "signet.v1", "192.0.2.1:4711", |_| ());
     }
     *lock(&bench.clock.0) += Duration::from_secs(1);
-    bench.audit.refused_early(&refusal, "signet.v1", "192.0.2.1:4711");
+    bench
+        .audit
+        .refused_early(&refusal, "signet.v1", "192.0.2.1:4711", |_| ());
     bench.audit.close(PATIENCE);
     let lines = lines(&file);
     assert_eq!(lines.len(), 2);

@@ -68,13 +68,13 @@ impl Authority {
         request: &IssueRequest<'_>,
     ) -> Result<Issuance, Refusal> {
         let began = Instant::now();
-        let peer = evidence.connection.peer();
+        let connection = evidence.connection;
         match self.cycle(evidence, request, began).await {
             Ok(issuance) => Ok(issuance),
             Err(Refused {
                 refusal,
                 caller: None,
-            }) => Err(self.refuse_early(peer, refusal)),
+            }) => Err(self.refuse_early(connection, refusal)),
             Err(Refused {
                 refusal,
                 caller: Some((caller, method)),

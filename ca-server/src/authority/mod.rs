@@ -24,7 +24,7 @@ pub use issue::{Issuance, IssueRequest};
 pub use server_certificate::ServerNames;
 
 use crate::audit::{Audit, Decision, Line};
-use crate::caller::{Callers, Peer};
+use crate::caller::{Callers, Connection, OwnCertificate};
 use crate::metrics::Metrics;
 use crate::registration::Registrations;
 use crate::store::Store;
@@ -109,10 +109,16 @@ impl Authority {
         self.signers.bundles()
     }
 
-    /// Counts the refusal of a request whose caller is not known yet, and passes it on.
-    pub fn refuse_early(&self, peer: Peer, refusal: Refusal) -> Refusal {
+    /// Counts the refusal of a request whose caller proved nothing that counts, and passes it on.
+    pub fn refuse_early(&self, connection: &Connection, refusal: Refusal) -> Refusal {
         self.metrics.refused(refusal.reason());
-        self.audit.refused_early(&refusal, "unproven", &peer.to_string());
+        let own = connection.refused(refusal.reason());
+        let method = own.map_or("unproven", |_| "renewal");
+        let peer = connection.peer().to_string();
+        self.audit.refused_early(&refusal, method, &peer, |line| {
+            line.identity = own.map(|own| own.id.to_string());
+            line.parent = own.map(OwnCertificate::serial);
+        });
         refusal
     }
 

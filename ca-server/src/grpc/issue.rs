@@ -70,7 +70,7 @@ impl CertificateAuthorityService {
         });
         let issuance = match decoded {
             Ok((evidence, request)) => self.authority.issue(evidence, &request).await?,
-            Err(refusal) => return Err(self.authority.refuse_early(connection.peer(), refusal)),
+            Err(refusal) => return Err(self.authority.refuse_early(&connection, refusal)),
         };
         Ok(encode(&issuance))
     }

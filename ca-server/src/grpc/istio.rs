@@ -59,7 +59,7 @@ impl IstioCertificateService {
             });
         match decoded {
             Ok((evidence, request)) => Ok(encode(&self.authority.issue(evidence, &request).await?)),
-            Err(refusal) => Err(self.authority.refuse_early(connection.peer(), refusal)),
+            Err(refusal) => Err(self.authority.refuse_early(&connection, refusal)),
         }
     }
 }

@@ -244,3 +244,32 @@ async fn the_key_of_a_root_and_of_an_authority_at_work_or_prepared_gets_no_leaf(
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn the_audit_line_of_a_revoked_certificates_renewal_names_whose_it_was() {
+    let bench = bench().await;
+    let issuance = bench.enrol("t", A, "a").await;
+    bench.revoke(&issuance).await;
+    let connection = holder(&issuance);
+    let refused = bench
+        .refused(&connection, &csr(&key(), &[]), Ask::default())
+        .await;
+    assert_eq!(refused, Reason::CertificateRevoked);
+    // A bearer's fault is not that of the certificate beside it.
+    bench
+        .refused(&connection, &csr(&key(), &[]), bearer("sgt1.x"))
+        .await;
+    let lines = bench.audit_lines();
+    let [.., renewal, forged] = lines.as_slice() else {
+        panic!("{lines:?}")
+    };
+    assert_eq!(
+        (&renewal["reason"], &renewal["method"], &renewal["identity"]),
+        (&"CERTIFICATE_REVOKED".into(), &"renewal".into(), &A.into())
+    );
+    assert_eq!(renewal["parent"], serial(&issuance).to_string());
+    assert_eq!(
+        (&forged["reason"], &forged["method"], forged.get("identity")),
+        (&"TOKEN_INVALID".into(), &"unproven".into(), None)
+    );
+}

@@ -13,6 +13,7 @@ use tonic::Request;
 
 use super::{connection, require_admin};
 use crate::audit::{Audit, Decision, Line};
+use crate::caller::OwnCertificate;
 use crate::config::{Profiles, ServerName};
 use crate::registration::Registrations;
 use crate::store::{Command, Outcome, Store};
@@ -53,9 +54,13 @@ impl Admin {
     /// The caller of a request that only reads.
     pub(super) fn reader<T>(&self, request: &Request<T>) -> Result<String, Refusal> {
         require_admin(request).inspect_err(|refusal| {
-            let peer = connection(request)
-                .map_or_else(|_| String::new(), |connection| connection.peer().to_string());
-            self.audit.refused_early(refusal, METHOD, &peer);
+            let connection = connection(request).ok();
+            let own = connection.and_then(|connection| connection.refused(refusal.reason()));
+            let peer = connection.map_or_else(String::new, |connection| connection.peer().to_string());
+            self.audit.refused_early(refusal, METHOD, &peer, |line| {
+                line.identity = own.map(|own| own.id.to_string());
+                line.serial = own.map(OwnCertificate::serial);
+            });
         })
     }
 
