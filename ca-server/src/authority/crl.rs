@@ -68,10 +68,13 @@ impl Crls {
         }
     }
 
-    /// Makes what is missing, due, or no longer says what the store says.
+    /// Makes what is missing, due, or no longer says what the store says; drops the lists of authorities that are gone.
     pub async fn update(&self) -> Result<(), Refusal> {
         let now = self.clock.now();
-        for signer in self.signers.current().all() {
+        let signers = self.signers.current();
+        self.lists()
+            .retain(|key_id, _| signers.chain_of(key_id).is_some());
+        for signer in signers.all() {
             let revoked = self.revoked(signer.key_id());
             let serials: Vec<Serial> = revoked.iter().map(|entry| entry.serial).collect();
             let known = self.list(signer.key_id());
@@ -149,5 +152,41 @@ impl Published for Crls {
     fn root(&self, fingerprint: &Fingerprint) -> Option<Bytes> {
         let bundle = self.signers.bundle();
         bundle.root(fingerprint).map(|root| Bytes::copy_from_slice(root))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authority::bench::{Bench, NOW};
+
+    struct At(OffsetDateTime);
+
+    impl Clock for At {
+        fn now(&self) -> OffsetDateTime {
+            self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn the_list_of_an_authority_is_there_until_it_is_gone() {
+        let bench = Bench::new().await;
+        let key_id = |bench: &Bench| bench.signers.current().active().unwrap().key_id().to_vec();
+        let old = key_id(&bench);
+        let crls = Crls::new(
+            Arc::clone(&bench.store),
+            Arc::clone(&bench.signers),
+            Arc::new(At(NOW)),
+        );
+        bench.renew_authority().await;
+        crls.update().await.unwrap();
+        assert!(crls.crl(&old).is_some() && crls.crl(&key_id(&bench)).is_some());
+
+        // It signed no leaf that is still out.
+        bench.later(SPAN);
+        bench.submit(Command::Prune).await;
+        bench.signers.follow(bench.store.as_ref(), bench.now()).unwrap();
+        crls.update().await.unwrap();
+        assert!(crls.crl(&old).is_none() && crls.crl(&key_id(&bench)).is_some());
     }
 }
