@@ -131,10 +131,10 @@ impl Condition {
             changed
         });
         if changed {
-            tracing::info!(condition = self.name, "condition met");
+            tracing::info!("{} is ready", self.name);
         }
         if became_ready {
-            tracing::info!("ready");
+            tracing::info!("everything is ready");
         }
     }
 
@@ -156,7 +156,7 @@ impl Condition {
             true
         });
         if changed {
-            tracing::warn!(condition = self.name, reason = logged, "not ready");
+            tracing::warn!(reason = logged, "{} is not ready", self.name);
         }
     }
 }
@@ -235,8 +235,14 @@ mod tests {
             }
         });
         let count = |words: &str| log.lines().filter(|line| line.contains(words)).count();
-        assert_eq!(count("condition met"), 2, "{log}");
-        assert_eq!(count(" ready"), 3, "once ready, twice not: {log}");
+        for (words, times) in [
+            ("signing is ready", 1),
+            ("record is ready", 1),
+            ("everything is ready", 1),
+            ("record is not ready", 2),
+        ] {
+            assert_eq!(count(words), times, "{words}: {log}");
+        }
         assert_eq!((count("disk full"), count("disk gone")), (1, 1), "{log}");
     }
 
