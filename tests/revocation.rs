@@ -175,6 +175,15 @@ fn an_identity_is_revoked_with_all_its_certificates_saying_which_registration_st
     }
     run(signet().args(["cert", "renew", "--force"]).arg(&db));
     enrol(&server, WEB, "again");
+    run(&mut server.signet(&["delete", "registration", "web", "-n", "shop"]));
+    let said = revoke(&server, &["--spiffe-id", WEB]);
+    assert!(said.contains("cannot enrol again"), "{said}");
+    let absent = "signet_refusals_total{reason=\"NOT_FOUND\"}";
+    assert_eq!(
+        server.metric(absent),
+        0.0,
+        "to look for registrations refuses nothing"
+    );
     let (code, said) = fails(&mut server.signet(&["cert", "revoke", "0d6b3cf1a2"]));
     assert!(
         code == 1 && said.contains("0d6b3cf1a2") && said.contains("NOT_FOUND"),

@@ -1,14 +1,15 @@
 //! `cert list`, `show` and `revoke`: the certificates that the CA issued, for administrators.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{ArgGroup, Args};
-use identity::{Reason, Serial};
+use identity::Serial;
 use issuance::RevocationReason;
 use proto::v1;
 use proto::v1::certificates_client::CertificatesClient;
 use proto::v1::resources_client::ResourcesClient;
 use proto::v1::revoke_certificates_request::Which;
+use resources::Kind;
 use serde_json::json;
 use time::OffsetDateTime;
 use tonic::transport::Channel;
@@ -18,6 +19,7 @@ use crate::failure::Failure;
 use crate::instance::Instance;
 use crate::message;
 use crate::output::{self, Facts, Format, Table};
+use crate::resource;
 
 pub(super) const LIST_EXAMPLE: &str =
     "Example:\n  signet cert list --spiffe-id 'spiffe://example.org/ns/default/*'";
@@ -122,23 +124,22 @@ async fn open_doors(
         let certificate = get(certificates, serial).await?;
         doors.insert(certificate.registration, certificate.spiffe_id);
     }
-    let mut open = BTreeMap::new();
-    for (registration, id) in doors {
-        let Some((namespace, name)) = registration.split_once('/') else {
-            continue;
-        };
-        let request = v1::GetResourceRequest {
-            kind: resources::Kind::Registration.word().to_owned(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
-        match resources.get_resource(request).await.map_err(Failure::from) {
-            Ok(_) => open.insert(registration, id),
-            Err(failure) if failure.reason() == Reason::NotFound => None,
-            Err(failure) => return Err(failure),
-        };
+    // Listed and not asked for one by one: that one is gone is no refusal that should show in the server's metrics.
+    let namespaces: BTreeSet<&str> = doors
+        .keys()
+        .filter_map(|registration| Some(registration.split_once('/')?.0))
+        .collect();
+    let mut there = BTreeSet::new();
+    for namespace in namespaces {
+        let listed = resource::list(&mut resources, Kind::Registration, Some(namespace)).await?;
+        there.extend(
+            listed
+                .into_iter()
+                .map(|found| format!("{}/{}", found.namespace, found.name)),
+        );
     }
-    Ok(open)
+    doors.retain(|registration, _| there.contains(registration));
+    Ok(doors)
 }
 
 fn revoked(serials: &[String], doors: &BTreeMap<String, String>) -> String {
