@@ -1,6 +1,7 @@
 //! Documents of every kind: applied and deleted all or nothing, listed, and followed. What is valid is decided by the crate `resources`;
 //! here stand the rules that need to know the server.
 
+mod request;
 mod watch;
 
 use identity::Reason;
@@ -11,11 +12,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::admin::{Admin, invalid, page_size};
-use crate::store::{Command, NewResource, Outcome, ResourceName, ResourceRow, State, Verb};
+use super::admin::{Admin, page_size};
+use crate::store::{Command, NewResource, Outcome, ResourceName, ResourceRow, Verb};
+use request::{after, key, kind, resource_name, take_apart};
 use watch::Watcher;
 
-const DEFAULT_NAMESPACE: &str = "default";
 /// A page ends when its documents have this many bytes, so that any client's limit of messages takes it.
 const PAGE_BYTES: usize = 1 << 20;
 /// Events that wait for a slow follower.
@@ -26,16 +27,6 @@ const WATCH_QUEUE: usize = 64;
 pub struct ResourcesService {
     admin: Admin,
 }
-
-/// Which resources are asked for.
-#[derive(Clone, Debug)]
-struct Filter {
-    kind: Option<Kind>,
-    namespace: Option<String>,
-}
-
-/// Kind, namespace and name: the order of lists.
-type Key<'a> = (&'a str, &'a str, &'a str);
 
 impl ResourcesService {
     /// For the administrators of this server.
@@ -225,79 +216,6 @@ impl ResourcesService {
         self.admin
             .changed(by, format!("deleted {}", deleted.join(", ")), |_| ());
         Ok(v1::DeleteResourcesResponse { deleted, revision })
-    }
-}
-
-impl Filter {
-    fn rows<'a>(&'a self, state: &'a State) -> Box<dyn Iterator<Item = &'a ResourceRow> + 'a> {
-        let in_namespace = |row: &&ResourceRow| {
-            self.namespace
-                .as_ref()
-                .is_none_or(|namespace| row.namespace == *namespace)
-        };
-        match self.kind {
-            Some(kind) => Box::new(state.resources_of(kind.word()).filter(in_namespace)),
-            None => Box::new(state.resources().filter(in_namespace)),
-        }
-    }
-}
-
-/// Filter, revision and page token of a request to list or to follow.
-fn take_apart(request: v1::ListResourcesRequest) -> Result<(Filter, u64, String), Refusal> {
-    let v1::ListResourcesRequest {
-        kind: word,
-        namespace,
-        all_namespaces,
-        since_revision,
-        page_size: _,
-        page_token,
-    } = request;
-    let kind = (!word.is_empty()).then(|| kind(&word)).transpose()?;
-    let namespace = (!all_namespaces).then(|| or_default(namespace));
-    Ok((Filter { kind, namespace }, since_revision, page_token))
-}
-
-fn resource_name(request: v1::GetResourceRequest) -> Result<ResourceName, Refusal> {
-    let v1::GetResourceRequest {
-        kind: word,
-        namespace,
-        name,
-    } = request;
-    if name.is_empty() {
-        return Err(invalid("name", "absent, expected the name of a resource"));
-    }
-    Ok(ResourceName {
-        kind: kind(&word)?.word().to_owned(),
-        namespace: or_default(namespace),
-        name,
-    })
-}
-
-fn kind(word: &str) -> Result<Kind, Refusal> {
-    Kind::from_word(word).map_err(|e| invalid("kind", e))
-}
-
-fn or_default(namespace: String) -> String {
-    if namespace.is_empty() {
-        DEFAULT_NAMESPACE.to_owned()
-    } else {
-        namespace
-    }
-}
-
-fn key(row: &ResourceRow) -> Key<'_> {
-    (&row.kind, &row.namespace, &row.name)
-}
-
-/// A page's token is the key of its last resource.
-fn after(page_token: &str) -> Result<Option<Key<'_>>, Refusal> {
-    if page_token.is_empty() {
-        return Ok(None);
-    }
-    let mut parts = page_token.splitn(3, '/');
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(kind), Some(namespace), Some(name)) => Ok(Some((kind, namespace, name))),
-        _ => Err(invalid("page_token", "not one that this server gave")),
     }
 }
 

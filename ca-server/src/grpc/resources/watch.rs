@@ -11,7 +11,8 @@ use runtime::drain::Drain;
 use tokio::sync::mpsc::Sender;
 use tonic::Status;
 
-use super::{Filter, key, to_message};
+use super::request::{Filter, key};
+use super::to_message;
 use crate::store::{State, Store};
 
 /// One follower.

@@ -1,12 +1,9 @@
 //! Join tokens: made, listed and revoked by administrators. A token stands for one identity, which a registration grants; where none
 //! does, one is made for the token alone. Of the secret only the digest of the whole text is kept.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
+mod wish;
 
-use identity::spiffe_id::Role;
-use identity::{JoinToken, Reason, SpiffeId, duration, hex};
-use issuance::{MIN_LIFE, ProfileName};
+use identity::{JoinToken, Reason, hex};
 use proto::v1::token::State;
 use proto::{Refusal, v1};
 use resources::{Facts, Proof, Registration, TokenGrant};
@@ -17,13 +14,8 @@ use zeroize::Zeroizing;
 
 use super::admin::{Admin, invalid, page_size};
 use crate::store::{Command, ResourceRow, TokenRow};
+use wish::{Wish, too_long};
 
-/// How long a token may be redeemed where the request does not say.
-pub const DEFAULT_TTL: Duration = Duration::from_secs(600);
-/// The shortest: an answer to whoever waits for it.
-const MIN_TTL: Duration = Duration::from_secs(1);
-/// The longest: a secret that lies about for longer is forgotten where it lies.
-pub const MAX_TTL: Duration = Duration::from_secs(365 * 86_400);
 const ID_BYTES: usize = 8;
 const SECRET_BYTES: usize = 32;
 
@@ -31,16 +23,6 @@ const SECRET_BYTES: usize = 32;
 #[derive(Clone)]
 pub struct TokensService {
     admin: Admin,
-}
-
-/// A wish for a token that keeps every rule.
-#[derive(Debug)]
-struct Wish {
-    spiffe_id: SpiffeId,
-    dns_names: Vec<String>,
-    ttl: Duration,
-    life: Option<Duration>,
-    server: String,
 }
 
 impl TokensService {
@@ -54,7 +36,7 @@ impl TokensService {
         by: &str,
         request: v1::CreateTokenRequest,
     ) -> Result<v1::CreateTokenResponse, Refusal> {
-        let wish = self.read(request)?;
+        let wish = Wish::read(&self.admin, request)?;
         let now = self.admin.clock.now();
         let id = hex::encode(&random::<ID_BYTES>()?[..]);
         let fingerprint = (self.admin.fingerprint)().ok_or_else(|| {
@@ -102,107 +84,6 @@ impl TokensService {
         Ok(v1::CreateTokenResponse {
             token: Some(to_message(&row, now)),
             secret: text.to_string(),
-        })
-    }
-
-    /// Takes a request apart and holds it against the rules.
-    fn read(&self, request: v1::CreateTokenRequest) -> Result<Wish, Refusal> {
-        let v1::CreateTokenRequest {
-            spiffe_id,
-            dns_names,
-            ttl,
-            life,
-            role,
-            server,
-        } = request;
-        let spiffe_id = self.read_id(&spiffe_id, &role)?;
-        let ttl = read_duration("ttl", ttl, MIN_TTL..=MAX_TTL)?.unwrap_or(DEFAULT_TTL);
-        let longest = ProfileName::for_role(spiffe_id.role())
-            .map_or(MIN_LIFE, |name| self.admin.profiles.named(name).max_life());
-        let life = read_duration("life", life, MIN_LIFE..=longest)?;
-        self.check_names(&dns_names)?;
-        let server = if server.is_empty() {
-            self.default_address()?
-        } else {
-            server
-        };
-        Ok(Wish {
-            spiffe_id,
-            dns_names,
-            ttl,
-            life,
-            server,
-        })
-    }
-
-    fn read_id(&self, text: &str, role: &str) -> Result<SpiffeId, Refusal> {
-        let refuse = |why: String| {
-            Refusal::new(Reason::IdentityNotGranted, format!("field spiffe_id: {why}"))
-                .with("field", "spiffe_id")
-                .with("name", text.chars().take(200).collect::<String>())
-        };
-        let id = SpiffeId::new(text).map_err(|e| refuse(e.to_string()))?;
-        let ours = &self.admin.trust_domain;
-        if !id.is_member_of(ours) {
-            return Err(refuse(format!(
-                "{id} is of another trust domain, expected one of {ours}"
-            )));
-        }
-        let needed = match id.role() {
-            Role::Authority => return Err(refuse(format!("{id} has no path, expected that of a workload"))),
-            Role::Server => return Err(refuse(format!("{id} is a server's, which is never granted"))),
-            Role::Workload => "",
-            reserved => reserved.word(),
-        };
-        if role != needed && !(role == Role::Workload.word() && needed.is_empty()) {
-            let expected = if needed.is_empty() { "none" } else { needed };
-            let found = if role.is_empty() { "no role" } else { role };
-            return Err(
-                invalid("role", format!("{found} does not fit {id}, expected {expected}"))
-                    .with("found", role.chars().take(100).collect::<String>())
-                    .with("expected", expected),
-            );
-        }
-        Ok(id)
-    }
-
-    fn check_names(&self, names: &[String]) -> Result<(), Refusal> {
-        if names.len() > issuance::MAX_NAMES {
-            return Err(invalid(
-                "dns_names",
-                format!("{} names, expected at most {}", names.len(), issuance::MAX_NAMES),
-            ));
-        }
-        for name in names {
-            if !issuance::is_host_name(name) {
-                let short: String = name.chars().take(100).collect();
-                return Err(invalid(
-                    "dns_names",
-                    format!("{short:?} is not a DNS name, expected lower-case labels without wildcard"),
-                ));
-            }
-            if self.admin.server_names.iter().any(|ours| ours.as_str() == name) {
-                return Err(Refusal::new(
-                    Reason::NameNotGranted,
-                    format!("{name} is a name of this server, by which stock proxies know it; it is granted to nobody"),
-                )
-                .with("name", name)
-                .with("field", "dns_names"));
-            }
-        }
-        Ok(())
-    }
-
-    fn default_address(&self) -> Result<String, Refusal> {
-        let name = self
-            .admin
-            .server_names
-            .first()
-            .ok_or_else(|| invalid("server", "the server has no name, expected HOST:PORT"))?;
-        let port = self.admin.grpc_port;
-        Ok(match name.ip() {
-            Some(std::net::IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
-            _ => format!("{name}:{port}"),
         })
     }
 
@@ -307,41 +188,6 @@ fn registration(id: &str, wish: &Wish) -> Result<ResourceRow, Refusal> {
         document_json: document.json.to_string().into_bytes(),
         ..ResourceRow::default()
     })
-}
-
-/// A duration of the request in whole seconds, within these limits.
-fn read_duration(
-    field: &'static str,
-    asked: Option<prost_types::Duration>,
-    limits: RangeInclusive<Duration>,
-) -> Result<Option<Duration>, Refusal> {
-    let (least, longest) = (*limits.start(), *limits.end());
-    let Some(asked) = asked else { return Ok(None) };
-    let span = proto::duration_from_message(&asked).map(|span| Duration::from_secs(span.as_secs()));
-    match span.filter(|span| *span >= least) {
-        None => {
-            let least = duration::print(least);
-            Err(Refusal::new(
-                Reason::LifeTooShort,
-                format!("field {field}: {} s, expected at least {least}", asked.seconds),
-            )
-            .with("field", field)
-            .with("limit", least))
-        }
-        Some(span) if span > longest => Err(too_long(field, span, longest)),
-        Some(span) => Ok(Some(span)),
-    }
-}
-
-fn too_long(field: &'static str, found: Duration, longest: Duration) -> Refusal {
-    let [found, longest] = [found, longest].map(duration::print);
-    Refusal::new(
-        Reason::LifeTooLong,
-        format!("field {field}: {found}, expected at most {longest}"),
-    )
-    .with("field", field)
-    .with("found", found)
-    .with("limit", longest)
 }
 
 fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, Refusal> {

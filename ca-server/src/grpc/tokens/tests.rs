@@ -4,8 +4,10 @@ use super::*;
 use crate::grpc::admin::bench::{Bench, NOW, ROOT};
 use crate::store::{NewResource, Outcome};
 use identity::Fingerprint;
+use identity::spiffe_id::Role;
 use runtime::logs::AuditLog;
 use std::path::Path;
+use std::time::Duration;
 use v1::tokens_server::Tokens;
 
 const DETAILS: &str = "spiffe://example.org/ns/default/sa/details";
