@@ -83,6 +83,11 @@ pub(crate) trait Admits: Send + Sync {
         usage: Usage,
         now: OffsetDateTime,
     ) -> Result<(), PeerRefused>;
+
+    /// Whether a caller may come without a certificate.
+    fn may_come_bare(&self) -> bool {
+        false
+    }
 }
 
 /// Whoever `whom` admits, for rustls.
@@ -130,23 +135,6 @@ impl<W: Admits> Judge<W> {
             .ok_or(rustls::Error::FailedToGetCurrentTime)?;
         Ok(self.whom.admit(&chain, usage, now)?)
     }
-
-    fn check_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
-    }
-}
-
-/// TLS 1.2 is not offered, so this is never reached.
-fn no_tls12() -> Result<HandshakeSignatureValid, rustls::Error> {
-    Err(rustls::Error::General(
-        "tls 1.2 is not spoken, expected tls 1.3".to_owned(),
-    ))
 }
 
 impl<W: Admits> ServerCertVerifier for Judge<W> {
@@ -168,7 +156,10 @@ impl<W: Admits> ServerCertVerifier for Judge<W> {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        no_tls12()
+        // It is not offered, so this is never reached.
+        Err(rustls::Error::General(
+            "tls 1.2 is not spoken, expected tls 1.3".to_owned(),
+        ))
     }
 
     fn verify_tls13_signature(
@@ -177,7 +168,8 @@ impl<W: Admits> ServerCertVerifier for Judge<W> {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.check_signature(message, cert, dss)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -188,6 +180,10 @@ impl<W: Admits> ServerCertVerifier for Judge<W> {
 }
 
 impl<W: Admits> ClientCertVerifier for Judge<W> {
+    fn client_auth_mandatory(&self) -> bool {
+        !self.whom.may_come_bare()
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -204,11 +200,11 @@ impl<W: Admits> ClientCertVerifier for Judge<W> {
 
     fn verify_tls12_signature(
         &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        no_tls12()
+        ServerCertVerifier::verify_tls12_signature(self, message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -217,13 +213,11 @@ impl<W: Admits> ClientCertVerifier for Judge<W> {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.check_signature(message, cert, dss)
+        ServerCertVerifier::verify_tls13_signature(self, message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        ServerCertVerifier::supported_verify_schemes(self)
     }
 }
 
