@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use client_lib::PrivateKey;
-use identity::{Fingerprint, JoinToken, Leaf, hex};
-use issuance::{AuthorityCsr, PublicKey, VerifiedCsr};
+use identity::{Facts, JoinToken, hex};
+use issuance::request_facts;
 use time::OffsetDateTime;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 use zeroize::Zeroizing;
 
 use crate::cli::Global;
 use crate::failure::{Failure, Place};
-use crate::output::{self, Facts, moment};
+use crate::output::{self, moment};
 
 pub(crate) const EXAMPLE: &str =
     "Examples:\n  signet inspect web/svid.pem\n  signet inspect web.token -o json";
@@ -80,7 +80,7 @@ fn contains(contents: &[u8], part: &[u8]) -> bool {
 fn one_block(block: &pem::Pem, now: OffsetDateTime) -> Result<Facts, String> {
     let der = block.contents();
     match block.tag() {
-        "CERTIFICATE" => certificate(der, now),
+        "CERTIFICATE" => Facts::of_certificate(der, now).map_err(|e| e.to_string()),
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => request(der),
         "X509 CRL" => crl(der, now),
         "PRIVATE KEY" => {
@@ -105,78 +105,14 @@ fn one_block(block: &pem::Pem, now: OffsetDateTime) -> Result<Facts, String> {
 
 /// DER does not say what it is: the parsers are asked in turn.
 fn der(contents: &[u8], now: OffsetDateTime) -> Result<Facts, String> {
-    certificate(contents, now)
+    Facts::of_certificate(contents, now)
         .or_else(|_| crl(contents, now))
         .or_else(|_| request(contents))
         .map_err(|why| format!("is neither PEM, a join token, nor a certificate, CRL or CSR in DER ({why})"))
 }
 
-fn certificate(der: &[u8], now: OffsetDateTime) -> Result<Facts, String> {
-    let leaf = Leaf::parse(der).map_err(|e| e.to_string())?;
-    let headline = match (leaf.is_ca(), leaf.svid_id()) {
-        (true, _) if leaf.may_sign_svids() => {
-            "certificate of an authority, which may sign identities".to_owned()
-        }
-        (true, _) => "certificate of an authority that may not sign identities".to_owned(),
-        (false, Ok(id)) => format!("certificate of {id}"),
-        (false, Err(why)) => format!("certificate that is no SPIFFE identity: {why}"),
-    };
-    let validity = leaf.validity();
-    let state = if validity.contains(now) {
-        "valid"
-    } else if now < validity.not_before() {
-        "not yet valid"
-    } else {
-        "ended"
-    };
-    let addresses: Vec<String> = leaf.ip_addresses().iter().map(ToString::to_string).collect();
-    let id = |id: Option<&[u8]>| id.map(hex::encode).unwrap_or_default();
-    Ok(Facts::new(headline)
-        .fact("kind", "kind", "certificate")
-        .fact("subject", "subject", leaf.subject())
-        .fact("URI names", "uris", leaf.uris())
-        .fact("DNS names", "dnsNames", leaf.dns_names())
-        .fact("IP addresses", "ipAddresses", addresses)
-        .fact("serial", "serial", leaf.serial().to_string())
-        .fact("not before", "notBefore", moment(validity.not_before()))
-        .fact("not after", "notAfter", moment(validity.not_after()))
-        .fact("now", "state", state)
-        .fact("authority", "isAuthority", leaf.is_ca())
-        .fact("key digest", "keyDigest", leaf.key_digest().to_string())
-        .fact("key id", "subjectKeyId", id(leaf.subject_key_id()))
-        .fact("signed by key id", "authorityKeyId", id(leaf.authority_key_id()))
-        .fact("fingerprint", "fingerprint", Fingerprint::of(der).to_string()))
-}
-
-/// A workload's request, or an authority's; what neither may ask for is told as the server would.
 fn request(der: &[u8]) -> Result<Facts, String> {
-    let about = |key: &PublicKey, headline: String| {
-        Facts::new(headline)
-            .fact("kind", "kind", "certificateRequest")
-            .fact("key type", "keyType", key.key_type().word())
-            .fact("key digest", "keyDigest", key.digest().to_string())
-    };
-    if let Ok(csr) = AuthorityCsr::parse(der) {
-        let headline = format!(
-            "request for an authority of {}; its signature is good",
-            csr.trust_domain()
-        );
-        return Ok(about(csr.public_key(), headline).fact(
-            "trust domain",
-            "trustDomain",
-            csr.trust_domain().as_str(),
-        ));
-    }
-    let csr = VerifiedCsr::parse(der).map_err(|e| format!("the CA would refuse it: {}: {e}", e.reason()))?;
-    let uris: Vec<&str> = csr.uri().iter().map(|id| id.as_str()).collect();
-    let others: Vec<String> = csr.other_names().iter().map(ToString::to_string).collect();
-    Ok(about(
-        csr.public_key(),
-        "request for an identity; its signature is good".to_owned(),
-    )
-    .fact("URI names", "uris", uris)
-    .fact("DNS names", "dnsNames", csr.dns_names())
-    .fact("other names", "otherNames", others))
+    request_facts(der).map_err(|e| format!("the CA would refuse it: {}: {e}", e.reason()))
 }
 
 fn crl(der: &[u8], now: OffsetDateTime) -> Result<Facts, String> {
@@ -223,7 +159,7 @@ fn token(text: &str) -> Result<Facts, String> {
 mod tests {
     use super::*;
     use client_lib::KeyType;
-    use identity::{SpiffeId, TrustDomain};
+    use identity::{Fingerprint, SpiffeId, TrustDomain};
     use serde_json::Value;
 
     fn only(contents: &[u8]) -> Value {

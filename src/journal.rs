@@ -6,7 +6,7 @@ use std::path::Path;
 use ca_server::store::Entry;
 use ca_server::store::entry::{KIND_ENTRY, KIND_SNAPSHOT, Snapshot};
 use clap::Subcommand;
-use identity::{Reason, hex};
+use identity::{Facts, Reason, hex};
 use journal::{Hash, Stored, Verified};
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -65,9 +65,9 @@ fn hash(text: &str) -> Result<Hash, String> {
     bytes.ok_or_else(|| "expected 64 hex digits, as `signet journal head` prints them".to_owned())
 }
 
-fn facts(verified: &Verified) -> output::Facts {
+fn facts(verified: &Verified) -> Facts {
     let torn = verified.torn.as_ref().map(ToString::to_string);
-    let facts = output::Facts::new(match verified.contains_head {
+    let facts = Facts::new(match verified.contains_head {
         None => "the record is whole",
         Some(_) => "the record is whole, and the given head is in its chain",
     });

@@ -116,54 +116,6 @@ pub(crate) fn columns(rows: &[Vec<String>], gap: usize) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Facts of one thing: for people `label  value` below a headline, for programs one object.
-pub(crate) struct Facts {
-    headline: String,
-    facts: Vec<(&'static str, &'static str, Value)>,
-}
-
-impl Facts {
-    pub(crate) fn new(headline: impl Into<String>) -> Self {
-        Self {
-            headline: headline.into(),
-            facts: Vec::new(),
-        }
-    }
-
-    /// Adds a fact; `label` is for people, `key` for programs.
-    pub(crate) fn fact(mut self, label: &'static str, key: &'static str, value: impl Into<Value>) -> Self {
-        self.facts.push((label, key, value.into()));
-        self
-    }
-
-    pub(crate) fn value(&self) -> Value {
-        let facts = self.facts.iter();
-        Value::Object(
-            facts
-                .map(|(_, key, value)| ((*key).to_owned(), value.clone()))
-                .collect(),
-        )
-    }
-
-    pub(crate) fn text(&self) -> String {
-        let row = |(label, _, value): &(&str, &str, Value)| vec![format!("  {label}"), plain(value)];
-        let rows: Vec<Vec<String>> = self.facts.iter().map(row).collect();
-        format!("{}\n{}", self.headline, columns(&rows, 2))
-    }
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) if text.is_empty() => "none".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Bool(true) => "yes".to_owned(),
-        Value::Bool(false) => "no".to_owned(),
-        Value::Array(values) if values.is_empty() => "none".to_owned(),
-        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
-    }
-}
-
 /// RFC 3339, UTC.
 pub(crate) fn moment(at: OffsetDateTime) -> String {
     at.format(&Rfc3339)
@@ -228,15 +180,5 @@ mod tests {
         table.row(["details".to_owned(), "5m".to_owned()]);
         table.row(["a".to_owned(), String::new()]);
         assert_eq!(table.text(), "NAME      AGE\ndetails   5m\na         <none>");
-    }
-
-    #[test]
-    fn facts_are_one_object_for_programs_and_lines_for_people() {
-        let facts =
-            Facts::new("a thing")
-                .fact("is good", "isGood", true)
-                .fact("names", "names", vec!["a", "b"]);
-        assert_eq!(facts.value(), json!({ "isGood": true, "names": ["a", "b"] }));
-        assert_eq!(facts.text(), "a thing\n  is good  yes\n  names    a, b");
     }
 }

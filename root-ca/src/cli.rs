@@ -7,13 +7,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use identity::{Reason, TrustDomain};
+use identity::{Facts, Reason, TrustDomain};
 use issuance::AuthorityKeyType;
 use time::OffsetDateTime;
 
 use crate::console::Console;
 use crate::error::CeremonyError;
-use crate::report::Report;
 use crate::{init, inspect, sign};
 
 /// Makes and uses the root of a trust domain, on a machine without network.
@@ -130,8 +129,12 @@ pub fn run(
     }
 }
 
-fn print(report: &Report, json: bool, console: &mut Console<'_>) -> Result<(), CeremonyError> {
-    console.say(&if json { report.json() } else { report.text() })
+fn print(report: &Facts, json: bool, console: &mut Console<'_>) -> Result<(), CeremonyError> {
+    console.say(&if json {
+        format!("{:#}", report.value())
+    } else {
+        report.text()
+    })
 }
 
 /// Help and version are no errors; clap prints them, and its own errors, best. A program that asked for JSON gets JSON.

@@ -1,21 +1,20 @@
 //! `root-ca init`: a key, a self-signed certificate, and the fingerprint by which others recognise it.
 
-use identity::Fingerprint;
 use identity::bundle::certificate_pem;
+use identity::{Facts, Fingerprint};
 use issuance::RootAuthority;
 use time::OffsetDateTime;
 
 use crate::cli::InitArguments;
 use crate::error::CeremonyError;
 use crate::files::{self, Readers};
-use crate::report::Report;
 
 /// File of the root's certificate in its folder.
 pub(crate) const CERTIFICATE: &str = "root.pem";
 /// File of the root's private key in its folder.
 pub(crate) const KEY: &str = "root-key.pem";
 
-pub(crate) fn run(arguments: &InitArguments, now: OffsetDateTime) -> Result<Report, CeremonyError> {
+pub(crate) fn run(arguments: &InitArguments, now: OffsetDateTime) -> Result<Facts, CeremonyError> {
     let (certificate, key) = (arguments.out.join(CERTIFICATE), arguments.out.join(KEY));
     files::must_not_exist(&certificate)?;
     files::must_not_exist(&key)?;
@@ -30,7 +29,7 @@ pub(crate) fn run(arguments: &InitArguments, now: OffsetDateTime) -> Result<Repo
     let pem = certificate_pem(root.certificate());
     files::write_new(&certificate, pem.as_bytes(), Readers::Everybody)?;
 
-    let report = Report::new(format!("root of {} made", root.trust_domain()))
+    let report = Facts::new(format!("root of {} made", root.trust_domain()))
         .fact("trust domain", "trustDomain", root.trust_domain().as_str())
         .fact(
             "fingerprint",

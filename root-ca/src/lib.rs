@@ -9,7 +9,6 @@ mod error;
 mod files;
 mod init;
 mod inspect;
-mod report;
 mod sign;
 
 pub use cli::run;

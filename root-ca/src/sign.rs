@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use identity::Facts;
 use identity::bundle::certificate_pem;
 use issuance::{AuthorityCsr, RootAuthority};
 use rustls_pki_types::CertificateDer;
@@ -13,13 +14,12 @@ use crate::console::Console;
 use crate::error::CeremonyError;
 use crate::files::{self, Readers};
 use crate::init::{CERTIFICATE, KEY};
-use crate::report::Report;
 
 pub(crate) fn run(
     arguments: &SignArguments,
     console: &mut Console<'_>,
     now: OffsetDateTime,
-) -> Result<Report, CeremonyError> {
+) -> Result<Facts, CeremonyError> {
     files::must_not_exist(&arguments.out)?;
     let request = files::read(&arguments.csr, files::MAX_BYTES)?;
     let csr = AuthorityCsr::parse(&request).map_err(|source| CeremonyError::Csr {
@@ -31,7 +31,7 @@ pub(crate) fn run(
     let (validity, clipped) = root.intermediate_validity(&csr, arguments.life, now)?;
     let key = csr.public_key();
     let mut about =
-        Report::new("about to sign an authority, which may issue every identity of its trust domain:")
+        Facts::new("about to sign an authority, which may issue every identity of its trust domain:")
             .fact("trust domain", "trustDomain", csr.trust_domain().as_str())
             .fact("key type", "keyType", key.key_type().word())
             .fact("key digest", "keyDigest", key.digest().to_string())
@@ -55,7 +55,7 @@ pub(crate) fn run(
         certificate_pem(&issued.der).as_bytes(),
         Readers::Everybody,
     )?;
-    let report = Report::new(format!("authority of {} signed", root.trust_domain()))
+    let report = Facts::new(format!("authority of {} signed", root.trust_domain()))
         .fact("trust domain", "trustDomain", root.trust_domain().as_str())
         .fact("serial", "serial", issued.serial.to_string())
         .fact("key type", "keyType", key.key_type().word())

@@ -304,7 +304,7 @@ fn inspect_tells_certificates_requests_and_keys_apart() {
     let authority = json(&place.done("inspect authority.pem -o json"));
     assert_eq!(authority["authorityKeyId"], root["subjectKeyId"]);
     let request = json(&place.done("inspect authority.csr -o json"));
-    assert_eq!(request["kind"], "certificate request");
+    assert_eq!(request["kind"], "certificateRequest");
     assert_eq!(request["keyDigest"], authority["keyDigest"]);
     let key = place.done("inspect root/root-key.pem");
     assert!(key.contains("whoever reads the file has it"), "{key}");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{ArgGroup, Args};
-use identity::Serial;
+use identity::{Facts, Serial};
 use issuance::RevocationReason;
 use proto::v1;
 use proto::v1::certificates_client::CertificatesClient;
@@ -18,7 +18,7 @@ use crate::cli::Global;
 use crate::failure::Failure;
 use crate::instance::Instance;
 use crate::message;
-use crate::output::{self, Facts, Format, Table};
+use crate::output::{self, Format, Table};
 use crate::resource;
 
 pub(super) const LIST_EXAMPLE: &str =

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use time::OffsetDateTime;
 use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 
 use crate::spiffe_id::Role;
@@ -37,18 +37,35 @@ pub struct Leaf {
     extended: Option<ExtendedUsage>,
 }
 
+/// Names of the bits of key usage, the first first (RFC 5280 section 4.2.1.3).
+const KEY_USAGES: [&str; 9] = [
+    "digitalSignature",
+    "nonRepudiation",
+    "keyEncipherment",
+    "dataEncipherment",
+    "keyAgreement",
+    "keyCertSign",
+    "cRLSign",
+    "encipherOnly",
+    "decipherOnly",
+];
+
 #[derive(Clone, Copy, Debug)]
 struct KeyUsage {
     critical: bool,
     digital_signature: bool,
     key_cert_sign: bool,
     crl_sign: bool,
+    /// Bit `n` is the one that [`KEY_USAGES`] names at `n`.
+    bits: u16,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct ExtendedUsage {
     server: bool,
     client: bool,
+    /// Names and object identifiers of the rest.
+    others: Vec<String>,
 }
 
 /// Why bytes are no certificate that Signet can read.
@@ -144,12 +161,14 @@ impl Leaf {
                         digital_signature: usage.digital_signature(),
                         key_cert_sign: usage.key_cert_sign(),
                         crl_sign: usage.crl_sign(),
+                        bits: usage.flags,
                     });
                 }
                 ParsedExtension::ExtendedKeyUsage(usage) => {
                     self.extended = Some(ExtendedUsage {
                         server: usage.server_auth,
                         client: usage.client_auth,
+                        others: other_usages(usage),
                     });
                 }
                 ParsedExtension::AuthorityKeyIdentifier(id) => {
@@ -205,7 +224,7 @@ impl Leaf {
         if let Some(found) = found {
             return Err(SvidError::KeyUsage { found });
         }
-        match self.extended {
+        match &self.extended {
             Some(usage) if !usage.server => Err(SvidError::ExtendedKeyUsage { lacks: "serverAuth" }),
             Some(usage) if !usage.client => Err(SvidError::ExtendedKeyUsage { lacks: "clientAuth" }),
             _ => Ok(id),
@@ -228,7 +247,32 @@ impl Leaf {
 
     /// Whether a TLS client may present it: extended key usage is absent or has clientAuth.
     pub fn allows_client_auth(&self) -> bool {
-        self.extended.is_none_or(|usage| usage.client)
+        self.extended.as_ref().is_none_or(|usage| usage.client)
+    }
+
+    /// What its key may do, in the words of RFC 5280 section 4.2.1.3; empty where it does not say.
+    pub fn key_usage(&self) -> Vec<&'static str> {
+        let bits = self.key_usage.map_or(0, |usage| usage.bits);
+        let named = KEY_USAGES.iter().enumerate();
+        named
+            .filter(|(bit, _)| bits & (1 << bit) != 0)
+            .map(|(_, name)| *name)
+            .collect()
+    }
+
+    /// What it may be used for: words of RFC 5280 section 4.2.1.12, or object identifiers; empty where it does not say.
+    pub fn extended_key_usage(&self) -> Vec<&str> {
+        let Some(ExtendedUsage {
+            server,
+            client,
+            others,
+        }) = &self.extended
+        else {
+            return Vec::new();
+        };
+        let ours = [(*server, "serverAuth"), (*client, "clientAuth")];
+        let ours = ours.into_iter().filter_map(|(has, name)| has.then_some(name));
+        ours.chain(others.iter().map(String::as_str)).collect()
     }
 
     /// Its serial number.
@@ -295,6 +339,22 @@ impl Leaf {
     pub fn is_ca(&self) -> bool {
         self.is_ca
     }
+}
+
+/// Every extended usage but those of TLS servers and clients.
+fn other_usages(usage: &ExtendedKeyUsage<'_>) -> Vec<String> {
+    let named = [
+        (usage.any, "anyExtendedKeyUsage"),
+        (usage.code_signing, "codeSigning"),
+        (usage.email_protection, "emailProtection"),
+        (usage.time_stamping, "timeStamping"),
+        (usage.ocsp_signing, "OCSPSigning"),
+    ];
+    let named = named.into_iter().filter(|(has, _)| *has);
+    named
+        .map(|(_, name)| name.to_owned())
+        .chain(usage.other.iter().map(|oid| oid.to_id_string()))
+        .collect()
 }
 
 /// The second member of `HardwareModuleName ::= SEQUENCE { hwType OBJECT IDENTIFIER, hwSerialNum OCTET STRING }`, which

@@ -1,10 +1,11 @@
 //! The words that every part of Signet shares: SPIFFE ID, trust domain, serial number, validity, trust bundle, and the kinds
-//! and reasons of refusals. `verify` judges peers. Nothing here does input or output; time is always an argument.
+//! and reasons of refusals. `verify` judges peers, `facts` tells people and programs of a thing. Nothing here does input or output; time is always an argument.
 
 pub mod bundle;
 pub mod clock;
 pub mod digest;
 pub mod duration;
+pub mod facts;
 pub mod hex;
 pub mod join_token;
 pub mod leaf;
@@ -17,6 +18,7 @@ pub mod verify;
 pub use bundle::TrustBundle;
 pub use clock::{Clock, SystemClock};
 pub use digest::{Fingerprint, KeyDigest};
+pub use facts::Facts;
 pub use join_token::{JoinToken, JoinTokenError};
 pub use leaf::Leaf;
 pub use reason::{Kind, Reason};

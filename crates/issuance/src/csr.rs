@@ -3,6 +3,7 @@
 
 mod error;
 mod extensions;
+mod facts;
 mod key;
 mod names;
 mod request;
@@ -12,6 +13,7 @@ use identity::{KeyDigest, SpiffeId, TrustDomain};
 
 pub use error::CsrError;
 use extensions::Asker;
+pub use facts::request_facts;
 pub use key::{KeyType, PublicKey};
 use names::Names;
 pub use names::{OtherName, is_host_name};

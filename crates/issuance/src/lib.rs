@@ -25,7 +25,9 @@ pub use authority_key::{AuthorityKeyType, AuthorityKeyTypeError, KeyError};
 pub use certificate::{Issued, SignError};
 pub use crl::{RevocationReason, RevocationReasonError, Revoked};
 pub use csr::is_host_name;
-pub use csr::{AuthorityCsr, CsrError, KeyType, MAX_BYTES, MAX_NAMES, OtherName, PublicKey, VerifiedCsr};
+pub use csr::{
+    AuthorityCsr, CsrError, KeyType, MAX_BYTES, MAX_NAMES, OtherName, PublicKey, VerifiedCsr, request_facts,
+};
 pub use draft::{CheckedDraft, Draft, DraftError};
 pub use leaf_key::LeafKey;
 pub use profile::{LifeError, MIN_LIFE, Profile, ProfileError, ProfileName};
