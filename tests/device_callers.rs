@@ -57,10 +57,10 @@ impl Factory {
         Self { folder }
     }
 
-    fn config(&self) -> String {
+    fn config(&self, id_from: &str) -> String {
         let root = self.folder.join("ca.pem");
         format!(
-            "authentication:\n  certificate: [ {{ name: factory, rootsFile: {}, idFrom: serialNumber }} ]\n",
+            "authentication:\n  certificate: [ {{ name: factory, rootsFile: {}, idFrom: {id_from} }} ]\n",
             root.display()
         )
     }
@@ -72,7 +72,7 @@ impl Factory {
         let extensions_file = self.folder.join("extensions");
         std::fs::write(
             &extensions_file,
-            format!("{extensions}\nkeyUsage=critical,digitalSignature\n"),
+            format!("keyUsage=critical,digitalSignature\n{extensions}\n"),
         )
         .expect("a file");
         let chain = self.folder.join(format!("{name}.pem"));
@@ -109,11 +109,16 @@ impl Factory {
 
 fn server_for(folder: &Path) -> (Factory, Server) {
     let factory = Factory::new(folder, "factory");
-    let server = Server::start(Settings {
-        config: Some(factory.config()),
-        ..Settings::default()
-    });
+    let server = server_of(&factory, "serialNumber");
     (factory, server)
+}
+
+/// A server that takes the factory's word on what `id_from` names.
+fn server_of(factory: &Factory, id_from: &str) -> Server {
+    Server::start(Settings {
+        config: Some(factory.config(id_from)),
+        ..Settings::default()
+    })
 }
 
 /// Reason of the refusal to a caller with this certificate.
@@ -152,6 +157,54 @@ fn a_factory_certificate_becomes_a_device_identity_that_renews_by_itself() {
         .collect();
     assert_eq!(methods, ["certificate", "renewal"]);
     assert_eq!(certificates[0]["caller"], "certificate:factory:D-1001");
+}
+
+#[test]
+fn a_device_is_known_by_whatever_its_provider_says_that_it_is_named_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let factory = Factory::new(folder.path(), "factory");
+    let hardware = "subjectAltName=@names\n[names]\notherName=1.3.6.1.5.5.7.8.4;SEQUENCE:module\n[module]\n\
+        type=OID:1.3.6.1.4.1.32473.1\nserial=FORMAT:HEX,OCTETSTRING:AB01";
+    let two_uris = format!("{CLIENT}\nsubjectAltName=URI:urn:example:D-7,URI:urn:example:D-8");
+    for (id_from, named, id, other) in [
+        (
+            "commonName",
+            ("/CN=D-7", CLIENT),
+            "D-7",
+            ("/serialNumber=D-7", CLIENT),
+        ),
+        (
+            "uri",
+            ("/CN=u", "subjectAltName=URI:urn:example:D-7"),
+            "urn:example:D-7",
+            ("/CN=v", &two_uris),
+        ),
+        (
+            "hardwareModuleName",
+            ("/CN=h", hardware),
+            "ab01",
+            ("/CN=i", CLIENT),
+        ),
+    ] {
+        let server = server_of(&factory, id_from);
+        server.apply(&format!(
+            "apiVersion: signet.dev/v1\nkind: Registration\nmetadata: {{ name: hall }}\nspec:\n  role: device\n  \
+             spiffeId: /device/hall\n  callers: [ 'certificate:factory:{id}' ]\n"
+        ));
+        let device = factory.good(named.0, named.1);
+        let csr = Wanted::new(server.folder(), "next").pem();
+        Caller::new(&server, Some((&device.chain, &device.key)))
+            .issue(&csr, None, json!({}))
+            .unwrap_or_else(|refused| panic!("{id_from}: {}", refused.message));
+        let issued = server.certificates("spiffe://example.org/device/hall");
+        assert_eq!(issued[0]["caller"], format!("certificate:factory:{id}"));
+        let (reason, message) = refused(&server, &factory.good(other.0, other.1));
+        assert_eq!(reason, "CERTIFICATE_UNTRUSTED");
+        assert!(
+            message.contains("expected it to name its holder"),
+            "{id_from}: {message}"
+        );
+    }
 }
 
 #[test]
