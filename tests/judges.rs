@@ -1,6 +1,7 @@
 //! Foreign judges on certificates that were fetched through the server: OpenSSL, pyca/cryptography and rustls-webpki verify them, and
 //! CSRs of their making are accepted.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -10,8 +11,8 @@ use serde_json::{Value, json};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use crate::support::{
-    Caller, Server, Wanted, ask_openssl, certificate_text, leaf_of, python, repository, run, serial_of,
-    signet,
+    Caller, OpensslRoot, Server, Wanted, ask_openssl, certificate_text, leaf_of, python, repository, run,
+    serial_of, signet,
 };
 
 const WEB: &str = "spiffe://example.org/ns/default/sa/web";
@@ -243,6 +244,68 @@ fn a_client_generated_from_the_proto_enrols_and_renews_over_verified_tls() {
     assert_eq!(bundle["trustDomain"], "example.org");
     assert_eq!(bundle["x509Authorities"], renewed["bundle"]["x509Authorities"]);
     assert_eq!(renewed["lifeClipped"], Value::Null);
+}
+
+#[test]
+fn a_client_generated_from_the_proto_turns_pages() {
+    let server = Server::up();
+    let mut admin = Caller::admin(&server);
+    for _ in 0..5 {
+        admin
+            .call(
+                "signet.v1.Tokens",
+                "CreateToken",
+                &json!({ "spiffeId": WEB }),
+                None,
+            )
+            .expect("a token");
+    }
+    let (mut ids, mut sizes, mut page_token) = (BTreeSet::new(), Vec::new(), Value::from(""));
+    loop {
+        let request = json!({ "pageSize": 2, "pageToken": page_token });
+        let page = admin
+            .call("signet.v1.Tokens", "ListTokens", &request, None)
+            .expect("a page");
+        let tokens = page["tokens"].as_array().expect("tokens");
+        ids.extend(tokens.iter().map(|token| token["id"].to_string()));
+        sizes.push(tokens.len());
+        match &page["nextPageToken"] {
+            Value::Null => break,
+            next => page_token = next.clone(),
+        }
+    }
+    assert_eq!((sizes.as_slice(), ids.len()), (&[2, 2, 1][..], 5));
+}
+
+#[test]
+fn a_client_generated_from_the_proto_hears_of_a_new_root_as_it_comes() {
+    let server = Server::up();
+    let service = "signet.v1.CertificateAuthority";
+    let mut follower = Caller::new(&server, None);
+    follower.follow(service, "WatchBundle", 2);
+    let first = follower.answer().expect("the bundle now");
+    assert_eq!(first["x509Authorities"].as_array().map(Vec::len), Some(1));
+
+    let root = OpensslRoot::make(server.path("root"));
+    let (csr, chain) = (server.path("authority.csr"), server.path("chain.pem"));
+    run(server
+        .signet(&["authority", "prepare"])
+        .arg("--csr-out")
+        .arg(&csr));
+    root.sign_as_asked(&csr, &chain);
+    run(server
+        .signet(&["authority", "activate"])
+        .arg("--chain")
+        .arg(&chain)
+        .arg("--root")
+        .arg(root.certificate()));
+    let second = follower.answer().expect("the bundle then");
+    let roots = second["x509Authorities"].as_array().expect("roots");
+    assert!(
+        roots.len() == 2 && roots.contains(&first["x509Authorities"][0]),
+        "the old root stays while its leaves count"
+    );
+    assert_ne!(first["sequence"], second["sequence"]);
 }
 
 /// The chain in an answer, as a PEM file.

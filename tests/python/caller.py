@@ -3,9 +3,11 @@
     caller.py FOLDER_OF_PROTOS TARGET [ROOT [CHAIN KEY]]
 
 Each line on standard input is a call: {"service", "method", "request" (proto3 JSON), "bearer"}; each is answered by a line: {"answer"}
-or {"code", "message", "details", "reason", "evidence"}. All go over one channel: TLS verified against ROOT alone, plain without one.
+or {"code", "message", "details", "reason", "evidence"}. A stream of answers is followed for as many lines as the call has in "take".
+All go over one channel: TLS verified against ROOT alone, plain without one.
 """
 
+import itertools
 import json
 import sys
 
@@ -31,7 +33,7 @@ def load(service):
     return grpc.protos_and_services(package.replace(".", "_") + ".proto")
 
 
-def call(channel, service, method, request, bearer):
+def call(channel, service, method, request, bearer, take=None):
     messages, stubs = load(service)
     name = service.rpartition(".")[2]
     description = messages.DESCRIPTOR.services_by_name[name].methods_by_name[method]
@@ -40,7 +42,8 @@ def call(channel, service, method, request, bearer):
     metadata = [("authorization", "Bearer " + bearer)] if bearer else None
     stub = getattr(stubs, name + "Stub")(channel)
     answer = getattr(stub, method)(message, metadata=metadata, timeout=SECONDS, wait_for_ready=False)
-    return json_format.MessageToDict(answer)
+    for one in [answer] if take is None else itertools.islice(answer, take):
+        yield json_format.MessageToDict(one)
 
 
 def refused(error):
@@ -54,16 +57,20 @@ def refused(error):
     return found
 
 
+def tell(answer):
+    print(json.dumps(answer), flush=True)
+
+
 def main():
     sys.path.append(sys.argv[1])
     channel = open_channel(*sys.argv[2:])
     for line in sys.stdin:
         wanted = json.loads(line)
         try:
-            told = {"answer": call(channel, wanted["service"], wanted["method"], wanted["request"], wanted["bearer"])}
+            for answer in call(channel, **wanted):
+                tell({"answer": answer})
         except grpc.RpcError as error:
-            told = refused(error)
-        print(json.dumps(told), flush=True)
+            tell(refused(error))
 
 
 main()

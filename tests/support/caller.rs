@@ -75,8 +75,23 @@ impl Caller {
         request: &Value,
         bearer: Option<&str>,
     ) -> Result<Value, Refused> {
-        let wanted = json!({ "service": service, "method": method, "request": request, "bearer": bearer });
+        self.send(&json!({ "service": service, "method": method, "request": request, "bearer": bearer }));
+        self.answer()
+    }
+
+    /// Begins a call that is answered by a stream, of which [`Caller::answer`] gives the first `take`.
+    pub fn follow(&mut self, service: &str, method: &str, take: usize) {
+        self.send(&json!({
+            "service": service, "method": method, "request": {}, "bearer": null, "take": take,
+        }));
+    }
+
+    fn send(&mut self, wanted: &Value) {
         writeln!(self.requests, "{wanted}").expect("the client listens");
+    }
+
+    /// The next answer; waits for it.
+    pub fn answer(&mut self) -> Result<Value, Refused> {
         let mut line = String::new();
         self.answers.read_line(&mut line).expect("the client answers");
         let mut told: Value = serde_json::from_str(&line).expect("the client ended; it wrote why");
