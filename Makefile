@@ -17,6 +17,7 @@ test: ## all tests, also against foreign programs, which it installs; about 10 m
 	cargo test --workspace --doc
 	cargo test --workspace --lib --bins --examples --tests
 
-bench: ## the speed of issuing, with a load generator over real sockets; builds with optimisation
+bench: ## the speed of policies, and of issuing with a load generator over real sockets; builds with optimisation
 	@.ci/need
+	cargo bench --bench policy
 	cargo bench --bench load

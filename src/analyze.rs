@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use policy::{Policies, Severity};
+use policy::{DEFAULT_ROOT_NAMESPACE, Policies, Severity};
 use resources::{Document, ResourceError};
 use serde_json::{Value, json};
 
 use crate::cli::Global;
-use crate::documents::{self, Written};
+use crate::documents::{self, Parsed, Written};
 use crate::failure::Failure;
 use crate::output;
 
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     #[arg(short, long = "filename", value_name = "FILE|DIR|-", required = true)]
     filenames: Vec<PathBuf>,
     /// Namespace of the mesh's own policies
-    #[arg(long, value_name = "NS", default_value = "istio-system")]
+    #[arg(long, value_name = "NS", default_value = DEFAULT_ROOT_NAMESPACE)]
     root_namespace: String,
 }
 
@@ -41,15 +41,10 @@ struct Finding {
 
 pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Failure> {
     let (mut written, mut findings) = (Vec::new(), Vec::new());
-    for path in &arguments.filenames {
-        for (file, text) in documents::texts(path)? {
-            match resources::parse(&text, &file) {
-                Ok(found) => written.extend(found.into_iter().map(|document| Written {
-                    file: file.clone(),
-                    document,
-                })),
-                Err(errors) => findings.extend(errors.iter().map(unreadable)),
-            }
+    for Parsed { file, documents } in documents::parse_all(&arguments.filenames)? {
+        match documents {
+            Ok(found) => written.extend(documents::with_file(&file, found)),
+            Err(errors) => findings.extend(errors.iter().map(unreadable)),
         }
     }
     findings.extend(found(&written, &arguments.root_namespace));
@@ -64,9 +59,9 @@ pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Fa
 /// What is found in documents that can be read.
 fn found(written: &[Written], root_namespace: &str) -> Vec<Finding> {
     let policies = Policies::compile(root_namespace, written.iter().map(|written| &written.document));
-    let clash = |found: policy::Finding| {
-        let about = &written[found.resource];
-        let other = found.other.map(|index| &written[index]);
+    let clash = |found: policy::Finding<'_>| {
+        let about = &written[found.resource.index];
+        let other = found.other.map(|other| &written[other.index]);
         Finding {
             other: other.map(|other| {
                 (
@@ -221,13 +216,7 @@ mod tests {
         match resources::parse(text, "t.yaml") {
             Err(errors) => errors.iter().map(|error| unreadable(error).json()).collect(),
             Ok(documents) => {
-                let written: Vec<Written> = documents
-                    .into_iter()
-                    .map(|document| Written {
-                        file: "t.yaml".to_owned(),
-                        document,
-                    })
-                    .collect();
+                let written: Vec<Written> = documents::with_file("t.yaml", documents).collect();
                 found(&written, "istio-system")
                     .iter()
                     .map(Finding::json)

@@ -1,7 +1,11 @@
 //! Files, folders and standard input to documents, each with the file that it stands in.
 
+use std::fs::File;
 use std::io::Read as _;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use resources::{Document, ResourceError};
 
@@ -16,23 +20,21 @@ pub(crate) struct Written {
     pub(crate) document: Document,
 }
 
+/// What a file holds, or every fault in it.
+pub(crate) struct Parsed {
+    pub(crate) file: String,
+    pub(crate) documents: Result<Vec<Document>, Vec<ResourceError>>,
+}
+
 /// All documents of these files, folders and standard input; all faults are told.
 pub(crate) fn read_all(paths: &[PathBuf]) -> Result<Vec<Written>, Failure> {
     let (mut written, mut errors) = (Vec::new(), Vec::new());
-    for path in paths {
-        for (file, text) in texts(path)? {
-            match resources::parse(&text, &file) {
-                Ok(documents) => {
-                    let file = |document| Written {
-                        file: file.clone(),
-                        document,
-                    };
-                    written.extend(documents.into_iter().map(file));
-                }
-                Err(mut found) => {
-                    found.sort_by_key(|error| (error.line, error.column));
-                    errors.extend(found);
-                }
+    for Parsed { file, documents } in parse_all(paths)? {
+        match documents {
+            Ok(documents) => written.extend(with_file(&file, documents)),
+            Err(mut found) => {
+                found.sort_by_key(|error| (error.line, error.column));
+                errors.extend(found);
             }
         }
     }
@@ -40,6 +42,47 @@ pub(crate) fn read_all(paths: &[PathBuf]) -> Result<Vec<Written>, Failure> {
         None => Ok(written),
         Some(first) => Err(faults(first, &errors)),
     }
+}
+
+pub(crate) fn with_file(file: &str, documents: Vec<Document>) -> impl Iterator<Item = Written> {
+    documents.into_iter().map(|document| Written {
+        file: file.to_owned(),
+        document,
+    })
+}
+
+/// Each file that the paths stand for, in their order, parsed on as many cores as there are.
+pub(crate) fn parse_all(paths: &[PathBuf]) -> Result<Vec<Parsed>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            files.extend(files_of(path)?);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(index) else {
+                return done;
+            };
+            done.push((index, parse(file)));
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut parsed: Vec<(usize, Result<Parsed, Failure>)> = thread::scope(|scope| {
+        let others: Vec<_> = (1..cores.min(files.len())).map(|_| scope.spawn(work)).collect();
+        let mut parsed = work();
+        for other in others {
+            parsed.extend(other.join().expect("parsing does not panic"));
+        }
+        parsed
+    });
+    parsed.sort_by_key(|(index, _)| *index);
+    parsed.into_iter().map(|(_, parsed)| parsed).collect()
 }
 
 /// All faults in the message, the place of the first for programs.
@@ -54,25 +97,18 @@ fn faults(first: &ResourceError, all: &[ResourceError]) -> Failure {
     })
 }
 
-/// The texts that a path stands for, each with its name in messages.
-pub(crate) fn texts(path: &Path) -> Result<Vec<(String, String)>, Failure> {
-    if path.as_os_str() == "-" {
-        let text =
-            read(std::io::stdin()).map_err(|e| Failure::file("read", Path::new("standard input"), &e))?;
-        return Ok(vec![("-".to_owned(), text)]);
-    }
-    let files = if path.is_dir() {
-        files_of(path)?
+/// One file, or standard input.
+fn parse(path: &Path) -> Result<Parsed, Failure> {
+    let (text, file) = if path.as_os_str() == "-" {
+        (read(std::io::stdin()), "-".to_owned())
     } else {
-        vec![path.to_owned()]
+        (File::open(path).and_then(read), path.display().to_string())
     };
-    let text = |file: &PathBuf| {
-        let text = std::fs::File::open(file)
-            .and_then(read)
-            .map_err(|e| Failure::file("read", file, &e))?;
-        Ok((file.display().to_string(), text))
-    };
-    files.iter().map(text).collect()
+    let text = text.map_err(|e| Failure::file("read", path, &e))?;
+    Ok(Parsed {
+        documents: resources::parse(&text, &file),
+        file,
+    })
 }
 
 fn read(source: impl std::io::Read) -> std::io::Result<String> {

@@ -8,6 +8,8 @@ mod client;
 mod journal;
 mod pair;
 mod requests;
+#[path = "../rows.rs"]
+mod rows;
 mod server;
 mod table;
 
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(why) => {
-            table::say(&format!("this run is void: {why}"));
+            rows::say(&format!("this run is void: {why}"));
             ExitCode::FAILURE
         }
     }
@@ -49,12 +51,12 @@ fn run() -> Result<Figures, Error> {
         cores: std::thread::available_parallelism()?.get(),
         ..Figures::default()
     };
-    table::say("one certificate, in process");
+    rows::say("one certificate, in process");
     for _ in 0..ROUNDS {
         let (pair, issuance) = pair::and_issuance()?;
         figures.issuance.push(issuance / pair);
     }
-    table::say("starts");
+    rows::say("starts");
     starts(&mut figures)?;
     load(&mut figures)?;
     Ok(figures)
@@ -91,7 +93,7 @@ fn load(figures: &mut Figures) -> Result<(), Error> {
             let count = bodies.len() as f64;
             let (ratio, rate) = (cpu.as_secs_f64() / count / pair, count / took.as_secs_f64());
             let of_limit = rate * pair / figures.cores as f64;
-            table::say(&format!(
+            rows::say(&format!(
                 "round {round} {protocol}: {:.1} us of server CPU each = {ratio:.2} pairs of {:.1} us; {rate:.0}/s = {of_limit:.2} x",
                 micros(cpu) / count,
                 pair * 1e6,

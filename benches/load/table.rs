@@ -1,6 +1,6 @@
 //! The table: medians, targets, and the best of others as measured on a machine of this kind.
 
-use std::io::{Write, stdout};
+use crate::rows::{Row, median, print as print_rows, say};
 
 /// What was measured; ratios are in pairs.
 #[derive(Default)]
@@ -22,22 +22,6 @@ pub(crate) struct Figures {
     pub(crate) recorded: usize,
 }
 
-struct Row {
-    what: &'static str,
-    found: String,
-    target: &'static str,
-    met: bool,
-    field: &'static str,
-    bound_by: &'static str,
-}
-
-/// The one in the middle.
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 /// The whole table.
 pub(crate) fn print(figures: &Figures) {
     let pair = median(&figures.pair);
@@ -47,22 +31,10 @@ pub(crate) fn print(figures: &Figures) {
         pair * 1e6,
         figures.recorded
     ));
-    let rows = rows(figures);
-    say(&format!(
-        "{:52} {:>16} {:>10}        {:24} {}",
-        "", "measured", "target", "best of others", "bounded by"
-    ));
-    for row in rows {
-        say(&format!(
-            "{:52} {:>16} {:>10} {:6} {:24} {}",
-            row.what,
-            row.found,
-            row.target,
-            if row.met { "met" } else { "MISSED" },
-            row.field,
-            row.bound_by
-        ));
-    }
+    print_rows(
+        &rows(figures),
+        &format!("{:24} {}", "best of others", "bounded by"),
+    );
     if let Some(bytes) = figures.loaded_bytes {
         say(&format!("\nmemory after all rounds: {:.0} MB", bytes / 1e6));
     }
@@ -76,8 +48,7 @@ fn rows(figures: &Figures) -> Vec<Row> {
             found: format!("{found:.2} x"),
             target,
             met: found <= limit,
-            field,
-            bound_by,
+            remarks: remarks(field, bound_by),
         }
     };
     let seconds = |what, values: &[f64], target, limit| {
@@ -87,8 +58,7 @@ fn rows(figures: &Figures) -> Vec<Row> {
             found: format!("{:.0} ms", found * 1e3),
             target,
             met: found <= limit,
-            field: "0.1 to 0.45 s",
-            bound_by: "syncs of the record",
+            remarks: remarks("0.1 to 0.45 s", "syncs of the record"),
         }
     };
     let rates: Vec<f64> = figures.signet_rate.iter().map(|(rate, _)| *rate).collect();
@@ -125,24 +95,20 @@ fn rows(figures: &Figures) -> Vec<Row> {
             found: format!("{rate:.0} = {share:.2} x"),
             target: "0.30 x",
             met: share >= 0.30,
-            field: "2 400",
-            bound_by: "CPU of server and load generator",
+            remarks: remarks("2 400", "CPU of server and load generator"),
         },
         Row {
             what: "idle memory after first start",
             found: format!("{idle:.1} MB"),
             target: "40 MB",
             met: idle < 40.0,
-            field: "46 MB",
-            bound_by: "code and tables",
+            remarks: remarks("46 MB", "code and tables"),
         },
         seconds("first start to ready", &figures.first_start, "0.2 s", 0.2),
         seconds("later start to ready", &figures.later_start, "0.1 s", 0.1),
     ]
 }
 
-/// A line on stdout.
-pub(crate) fn say(line: &str) {
-    let mut out = stdout().lock();
-    writeln!(out, "{}", line.trim_end()).expect("stdout takes the table");
+fn remarks(field: &str, bound_by: &str) -> String {
+    format!("{field:24} {bound_by}")
 }

@@ -25,7 +25,7 @@ pub struct SpiffeId {
 }
 
 /// The paths that Signet sets apart (`/agent/`, `/server/`, `/admin/`, `/device/`), and all others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// No path: a signing authority (X509-SVID section 3.1), never an end entity.
     Authority,

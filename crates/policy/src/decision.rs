@@ -2,6 +2,7 @@
 //! names what granted it.
 
 use identity::SpiffeId;
+use identity::spiffe_id::Role;
 use resources::{Mode, Protocol};
 
 use crate::inbound::Inbound;
@@ -51,6 +52,8 @@ pub enum Why {
     TlsToHttp,
     /// The mesh's mutual TLS, to a workload without a proxy of the mesh.
     MutualTlsToUnenrolled,
+    /// A certificate whose path is reserved for this role: it counts as none in the mesh.
+    Reserved(Role),
 }
 
 impl Why {
@@ -65,6 +68,15 @@ impl Why {
             Why::MutualTlsToUnenrolled => {
                 "the client sends mutual TLS, and the server has no proxy of the mesh to answer it"
             }
+            Why::Reserved(role) => match role {
+                Role::Device => "the certificate is a device's, which counts as none in the mesh",
+                Role::Agent => "the certificate is a node agent's, which counts as none in the mesh",
+                Role::Server => {
+                    "the certificate is an authority's server's, which counts as none in the mesh"
+                }
+                Role::Admin => "the certificate is an administrator's, which counts as none in the mesh",
+                Role::Authority | Role::Workload => "the certificate names no workload",
+            },
         }
     }
 }
@@ -121,7 +133,11 @@ pub fn admit<'p>(
     }
 }
 
-/// Whether this identity is one of a workload: those of devices, agents, servers and administrators count as none.
-pub fn mesh_peer(id: &SpiffeId) -> bool {
-    id.role() == identity::spiffe_id::Role::Workload
+/// Whether an identity is one of the mesh, at either end: those of devices, agents, servers and administrators are none, and
+/// a connection with them ends as one without a certificate, for this reason.
+pub fn mesh_peer(id: &SpiffeId) -> Result<(), Why> {
+    match id.role() {
+        Role::Workload => Ok(()),
+        role => Err(Why::Reserved(role)),
+    }
 }

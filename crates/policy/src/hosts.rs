@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-/// Several values a host.
-#[derive(Debug)]
+/// Several values a host, and no host without any.
+#[derive(Debug, PartialEq)]
 pub(crate) struct Hosts<T> {
     exact: HashMap<String, Vec<T>>,
     /// By what follows the star.
@@ -21,15 +21,37 @@ impl<T> Default for Hosts<T> {
 }
 
 impl<T> Hosts<T> {
-    /// Puts a value behind those of the same host.
-    pub(crate) fn push(&mut self, host: &str, value: T) {
-        let (map, key) = match host.strip_prefix('*') {
+    /// The values of exactly this host, to which the caller adds one.
+    pub(crate) fn of_mut(&mut self, host: &str) -> &mut Vec<T> {
+        let (map, key) = self.place(host);
+        map.entry(key.to_owned()).or_default()
+    }
+
+    /// Drops those values of a host that are not kept.
+    pub(crate) fn retain_of(&mut self, host: &str, keep: impl FnMut(&T) -> bool) {
+        let (map, key) = self.place(host);
+        if let Some(values) = map.get_mut(key) {
+            values.retain(keep);
+            if values.is_empty() {
+                map.remove(key);
+            }
+        }
+    }
+
+    fn place<'h>(&mut self, host: &'h str) -> (&mut HashMap<String, Vec<T>>, &'h str) {
+        match host.strip_prefix('*') {
             Some(suffix) => (&mut self.wild, suffix),
             None => (&mut self.exact, host),
-        };
-        match map.get_mut(key) {
-            Some(values) => values.push(value),
-            None => drop(map.insert(key.to_owned(), vec![value])),
+        }
+    }
+
+    /// Drops those values of all hosts that are not kept.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        for map in [&mut self.exact, &mut self.wild] {
+            map.retain(|_, values| {
+                values.retain(&keep);
+                !values.is_empty()
+            });
         }
     }
 

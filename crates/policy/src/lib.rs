@@ -16,7 +16,7 @@ pub use decision::{Carries, Permit, Refused, Why, admit, mesh_peer};
 pub use effect::Effect;
 pub use inbound::{Inbound, Level};
 pub use outbound::{Outbound, RuleLevel, Sends, Target};
-pub use policies::{Origin, Policies, Workload};
+pub use policies::{DEFAULT_ROOT_NAMESPACE, Origin, Policies, Workload};
 pub use service::Service;
 pub use shadowed::Shadowed;
 

@@ -1,28 +1,31 @@
-//! A set of resources, compiled: every policy at the scope where it counts, the oldest first.
+//! A set of resources, compiled: every policy at the scope where it counts, the oldest first. A document can be put in or taken
+//! out later, which costs what its namespace and hosts hold, and ends where compiling the changed set would have ended.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use resources::{
-    DestinationRule, Document, Kind, Labels, PeerAuthentication, Resource, ServiceEntry, WorkloadEntry,
-};
+use resources::{DestinationRule, Document, Kind, Labels, PeerAuthentication, Resource, WorkloadEntry};
 use time::OffsetDateTime;
 
 use crate::hosts::Hosts;
 use crate::service::Service;
 
-/// Resources as decisions need them.
-#[derive(Debug)]
+/// The namespace of the mesh's own policies where nothing says otherwise.
+pub const DEFAULT_ROOT_NAMESPACE: &str = "istio-system";
+
+/// Resources as decisions need them. Equal sets decide alike.
+#[derive(Debug, PartialEq)]
 pub struct Policies {
     pub(crate) root_namespace: String,
+    /// Those that have something in them.
     pub(crate) namespaces: HashMap<String, Namespace>,
-    /// Services by each of their hosts, as places in `services`.
-    pub(crate) hosts: Hosts<usize>,
-    pub(crate) services: Vec<Service>,
+    /// Services by each of their hosts.
+    pub(crate) hosts: Hosts<Arc<Service>>,
 }
 
 /// Where a decision comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
     /// Its kind.
     pub kind: Kind,
@@ -30,7 +33,7 @@ pub struct Origin {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Its place among the documents that were compiled.
+    /// The number that it was put in with: its place among the documents that were compiled.
     pub index: usize,
     pub(crate) created: Option<OffsetDateTime>,
 }
@@ -47,13 +50,14 @@ pub struct Workload<'a> {
 }
 
 /// A value with where it comes from.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Of<T> {
     pub(crate) origin: Origin,
     pub(crate) value: T,
 }
 
-#[derive(Debug, Default)]
+/// All lists are in the order of `by_age`.
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Namespace {
     /// Without selector; the first counts.
     pub(crate) peers: Vec<Of<PeerAuthentication>>,
@@ -61,8 +65,7 @@ pub(crate) struct Namespace {
     pub(crate) selecting: Vec<Of<PeerAuthentication>>,
     pub(crate) rules: Hosts<Of<DestinationRule>>,
     pub(crate) workloads: Vec<Of<WorkloadEntry>>,
-    /// Places in `Policies::services`.
-    pub(crate) services: Vec<usize>,
+    pub(crate) services: Vec<Arc<Service>>,
 }
 
 impl Policies {
@@ -72,12 +75,13 @@ impl Policies {
             root_namespace: root_namespace.to_owned(),
             namespaces: HashMap::new(),
             hosts: Hosts::default(),
-            services: Vec::new(),
         };
         let mut documents: Vec<(usize, &Document)> = documents.into_iter().enumerate().collect();
-        documents.sort_by(|(_, a), (_, b)| by_age(a, b));
+        // The text decides between documents of one name, so that the order of files never does.
+        let by_text = |a: &Document, b: &Document| a.json.to_string().cmp(&b.json.to_string());
+        documents.sort_by(|(_, a), (_, b)| by_age(&key(a), &key(b)).then_with(|| by_text(a, b)));
         for (index, document) in documents {
-            policies.add(index, document);
+            policies.insert(index, document);
         }
         policies
     }
@@ -87,7 +91,45 @@ impl Policies {
         &self.root_namespace
     }
 
-    fn add(&mut self, index: usize, document: &Document) {
+    /// Puts a document in, in place of what has its kind and name. Decisions and findings name it by `index`.
+    pub fn put(&mut self, index: usize, document: &Document) {
+        self.remove(document.kind, &document.namespace, &document.name);
+        self.insert(index, document);
+    }
+
+    /// Takes out what has this kind and name, if there is any.
+    pub fn remove(&mut self, kind: Kind, namespace: &str, name: &str) {
+        let Some(found) = self.namespaces.get_mut(namespace) else {
+            return;
+        };
+        match kind {
+            Kind::Registration => {}
+            Kind::PeerAuthentication => {
+                found.peers.retain(|policy| policy.origin.name != name);
+                found.selecting.retain(|policy| policy.origin.name != name);
+            }
+            Kind::DestinationRule => found.rules.retain(|rule| rule.origin.name != name),
+            Kind::WorkloadEntry => found.workloads.retain(|workload| workload.origin.name != name),
+            Kind::ServiceEntry => {
+                let gone = found
+                    .services
+                    .extract_if(.., |service| service.origin.name == name);
+                for service in gone {
+                    for host in service.entry.hosts() {
+                        self.hosts.retain_of(host, |other| !Arc::ptr_eq(other, &service));
+                    }
+                }
+            }
+        }
+        if *found == Namespace::default() {
+            self.namespaces.remove(namespace);
+        }
+    }
+
+    fn insert(&mut self, index: usize, document: &Document) {
+        if matches!(document.resource, Resource::Registration(_)) {
+            return;
+        }
         let origin = Origin {
             kind: document.kind,
             namespace: document.namespace.clone(),
@@ -103,34 +145,53 @@ impl Policies {
                     None => &mut namespace.peers,
                     Some(_) => &mut namespace.selecting,
                 };
-                policies.push(Of {
-                    origin,
-                    value: policy.clone(),
-                });
+                insert(policies, Of::new(origin, policy));
             }
             Resource::DestinationRule(rule) => {
-                let value = rule.clone();
-                namespace.rules.push(rule.host(), Of { origin, value });
+                insert(namespace.rules.of_mut(rule.host()), Of::new(origin, rule));
             }
-            Resource::WorkloadEntry(workload) => namespace.workloads.push(Of {
-                origin,
-                value: workload.clone(),
-            }),
-            Resource::ServiceEntry(service) => {
-                namespace.services.push(self.services.len());
-                self.add_service(origin, service);
+            Resource::WorkloadEntry(workload) => insert(&mut namespace.workloads, Of::new(origin, workload)),
+            Resource::ServiceEntry(entry) => {
+                let service = Arc::new(Service {
+                    origin,
+                    entry: entry.clone(),
+                });
+                for host in entry.hosts() {
+                    insert(self.hosts.of_mut(host), Arc::clone(&service));
+                }
+                insert(&mut namespace.services, service);
             }
         }
     }
+}
 
-    fn add_service(&mut self, origin: Origin, entry: &ServiceEntry) {
-        for host in entry.hosts() {
-            self.hosts.push(host, self.services.len());
-        }
-        self.services.push(Service {
-            origin,
-            entry: entry.clone(),
-        });
+/// What comes from a document.
+pub(crate) trait Comes {
+    fn origin(&self) -> &Origin;
+}
+
+impl<T> Comes for Of<T> {
+    fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+impl Comes for Arc<Service> {
+    fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+/// Behind all that are as old or older.
+fn insert<T: Comes>(list: &mut Vec<T>, new: T) {
+    let after = |other: &T| by_age(&other.origin().key(), &new.origin().key()).is_le();
+    list.insert(list.partition_point(after), new);
+}
+
+impl<T: Clone> Of<T> {
+    fn new(origin: Origin, value: &T) -> Self {
+        let value = value.clone();
+        Self { origin, value }
     }
 }
 
@@ -145,14 +206,21 @@ pub(crate) fn has_all(own: &Labels, wanted: &Labels) -> bool {
     wanted.iter().all(|(key, value)| own.get(key) == Some(value))
 }
 
-/// The oldest first, then by name, then by namespace; what has no age yet is younger than all. The text decides between
-/// documents of one name, so that the order of files never does.
-fn by_age(a: &Document, b: &Document) -> Ordering {
-    let age = |document: &Document| (document.created.is_none(), document.created);
-    age(a)
-        .cmp(&age(b))
-        .then_with(|| a.name.cmp(&b.name))
-        .then_with(|| a.namespace.cmp(&b.namespace))
-        .then_with(|| a.kind.cmp(&b.kind))
-        .then_with(|| a.json.to_string().cmp(&b.json.to_string()))
+/// Age, name and namespace.
+type Key<'a> = (Option<OffsetDateTime>, &'a str, &'a str);
+
+fn key(document: &Document) -> Key<'_> {
+    (document.created, &document.name, &document.namespace)
+}
+
+impl Origin {
+    fn key(&self) -> Key<'_> {
+        (self.created, &self.name, &self.namespace)
+    }
+}
+
+/// The oldest first, then by name, then by namespace; what has no age yet is younger than all.
+fn by_age(a: &Key<'_>, b: &Key<'_>) -> Ordering {
+    let age = |key: &Key<'_>| (key.0.is_none(), key.0);
+    age(a).cmp(&age(b)).then_with(|| (a.1, a.2).cmp(&(b.1, b.2)))
 }

@@ -1,11 +1,13 @@
 //! Services: which workloads stand behind a host, which of their ports a Service's port means, and what it speaks.
 
+use std::sync::Arc;
+
 use resources::{Protocol, ServiceEntry, ServicePort, WorkloadEntry};
 
 use crate::policies::{Origin, Policies, Workload};
 
 /// A service of the set.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Service {
     pub(crate) origin: Origin,
     pub(crate) entry: ServiceEntry,
@@ -31,14 +33,12 @@ impl Service {
 impl Policies {
     /// The services of a host, nearest match first: of the client's namespace before all others.
     pub fn service(&self, host: &str, client_namespace: &str) -> Option<&Service> {
-        let of = |index: &usize| &self.services[*index];
         self.hosts.matching(host).find_map(|found| {
-            let own = found
-                .iter()
-                .map(of)
+            let mut services = found.iter().map(Arc::as_ref);
+            let own = services
+                .clone()
                 .find(|service| service.origin.namespace == client_namespace);
-            let seen = |service: &&Service| service.entry.export_to().reaches(client_namespace);
-            own.or_else(|| found.iter().map(of).find(seen))
+            own.or_else(|| services.find(|service| service.entry.export_to().reaches(client_namespace)))
         })
     }
 
@@ -47,7 +47,7 @@ impl Policies {
         let namespace = self.namespaces.get(workload.namespace);
         let services = namespace.into_iter().flat_map(|namespace| &namespace.services);
         services
-            .map(|index| &self.services[*index])
+            .map(Arc::as_ref)
             .filter(|service| self.is_behind(service, workload))
     }
 

@@ -103,14 +103,17 @@ pub fn parse(text: &str, source_name: &str) -> Result<Vec<Document>, Vec<Resourc
     let nodes = tree::read_yaml(text, source_name).map_err(|error| vec![error])?;
     let mut findings = Findings::new(source_name);
     let mut documents = Vec::new();
-    for node in &nodes {
+    for node in nodes {
         let root = Field {
-            node,
+            node: &node,
             path: String::new(),
         };
         match items(&root, &mut findings) {
-            Some(items) => documents.extend(items.iter().filter_map(|item| one(item, &mut findings))),
-            None => documents.extend(one(&root, &mut findings)),
+            Some(items) => {
+                let of_item = |item: &Field<'_>| Some(one(item, &mut findings)?.of(item.node.clone()));
+                documents.extend(items.iter().filter_map(of_item));
+            }
+            None => documents.extend(one(&root, &mut findings).map(|checked| checked.of(node))),
         }
     }
     if findings.errors.is_empty() {
@@ -123,8 +126,7 @@ pub fn parse(text: &str, source_name: &str) -> Result<Vec<Document>, Vec<Resourc
 impl Document {
     /// Parses one JSON object that travelled; the first fault is told, without position.
     pub fn from_json(bytes: &[u8]) -> Result<Self, ResourceError> {
-        Self::of_node(&tree::read_json(bytes, MAX_DOCUMENT_BYTES)?)
-            .map_err(|mut errors| errors.swap_remove(0))
+        Self::of_node(tree::read_json(bytes, MAX_DOCUMENT_BYTES)?).map_err(|mut errors| errors.swap_remove(0))
     }
 
     /// Where a field such as `spec.callers[2]` stands in the text, or the deepest on the way to it that there is; the beginning of
@@ -138,13 +140,16 @@ impl Document {
         Self::from_json(json.to_string().as_bytes())
     }
 
-    fn of_node(node: &Node) -> Result<Self, Vec<ResourceError>> {
+    fn of_node(node: Node) -> Result<Self, Vec<ResourceError>> {
         let mut findings = Findings::new("");
         let root = Field {
-            node,
+            node: &node,
             path: String::new(),
         };
-        one(&root, &mut findings).ok_or(findings.errors)
+        match one(&root, &mut findings) {
+            Some(checked) => Ok(checked.of(node)),
+            None => Err(findings.errors),
+        }
     }
 }
 
@@ -161,7 +166,7 @@ fn items<'a>(root: &Field<'a>, findings: &mut Findings) -> Option<Vec<Field<'a>>
 }
 
 /// One document; nothing if a fault was noted.
-fn one(root: &Field<'_>, findings: &mut Findings) -> Option<Document> {
+fn one(root: &Field<'_>, findings: &mut Findings) -> Option<Checked> {
     let faults = findings.errors.len();
     let object = root.object(ENVELOPE, findings)?;
     let kind = kind(&object, findings);
@@ -202,17 +207,39 @@ fn one(root: &Field<'_>, findings: &mut Findings) -> Option<Document> {
     if findings.errors.len() > faults {
         return None;
     }
-    Some(Document {
+    Some(Checked {
         kind,
-        namespace: names.namespace,
-        name: names.name,
-        api_version: kind.api_version().to_owned(),
-        created: names.created,
+        names,
         json,
         resource: resource?,
         warnings: std::mem::take(&mut findings.warnings),
-        tree: root.node.clone(),
     })
+}
+
+/// A document but for its text.
+struct Checked {
+    kind: Kind,
+    names: Names,
+    json: Json,
+    resource: Resource,
+    warnings: Vec<Warning>,
+}
+
+impl Checked {
+    /// With the text that it was made from.
+    fn of(self, tree: Node) -> Document {
+        Document {
+            kind: self.kind,
+            namespace: self.names.namespace,
+            name: self.names.name,
+            api_version: self.kind.api_version().to_owned(),
+            created: self.names.created,
+            json: self.json,
+            resource: self.resource,
+            warnings: self.warnings,
+            tree,
+        }
+    }
 }
 
 fn kind(object: &Object<'_>, findings: &mut Findings) -> Option<Kind> {
@@ -280,8 +307,8 @@ fn fill(metadata: &mut Map<String, Json>, names: &Names) {
     metadata.insert("namespace".to_owned(), names.namespace.as_str().into());
 }
 
-/// DNS-1123 label, as Kubernetes names namespaces.
-pub(crate) fn is_label(text: &str) -> bool {
+/// Whether a text is a DNS-1123 label, as Kubernetes names namespaces.
+pub fn is_label(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&text.len())
         && text.bytes().all(allowed)

@@ -18,7 +18,7 @@ mod tree;
 mod workload_entry;
 
 pub use destination_rule::{ClientTls, DestinationRule, Subset, TlsMode, TrafficPolicy};
-pub use document::{Document, MAX_DOCUMENT_BYTES, Resource, parse};
+pub use document::{Document, MAX_DOCUMENT_BYTES, Resource, is_label, parse};
 pub use error::{Position, ResourceError, Warning};
 pub use explain::{Asked, Asker, Explanation, explain};
 pub use fields::MIN_LIFE;

@@ -12,13 +12,13 @@ use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned};
 use crate::error::{Position, ResourceError};
 
 /// Longest text that is parsed, in bytes.
-pub const MAX_TEXT_BYTES: usize = 1024 * 1024;
+pub const MAX_TEXT_BYTES: usize = 8 * 1024 * 1024;
 /// Deepest nesting of lists and mappings.
 pub const MAX_DEPTH: usize = 32;
 /// Most documents in one text.
 pub const MAX_DOCUMENTS: usize = 10_000;
 /// Most keys, values and containers in one text, those that aliases repeat included.
-pub const MAX_NODES: usize = 250_000;
+pub const MAX_NODES: usize = 1_000_000;
 /// Most values that aliases may repeat: enough for a shared list, too few for a YAML bomb.
 pub const MAX_REPEATED_VALUES: usize = 10_000;
 
@@ -203,7 +203,10 @@ impl Positions {
         match self {
             Positions::Known => {
                 let key = map.next_key::<Spanned<String>>()?;
-                Ok(key.map(|key| (key.value.clone(), position(&key))))
+                Ok(key.map(|key| {
+                    let at = position(&key);
+                    (key.value, at)
+                }))
             }
             Positions::Unknown => Ok(map.next_key()?.map(|key| (key, Position::default()))),
         }
@@ -280,7 +283,7 @@ impl<'de> Visitor<'de> for AnyValue {
         let mut seen = HashSet::new();
         while let Some((key, at)) = self.0.next_key(&mut map)? {
             // serde-saphyr looks for duplicates itself, serde_json does not.
-            if !seen.insert(key.clone()) {
+            if matches!(self.0, Positions::Unknown) && !seen.insert(key.clone()) {
                 return Err(de::Error::custom(format!(
                     "duplicate key {:?}",
                     crate::error::shorten(&key)

@@ -1,75 +1,73 @@
 //! Clients and servers that the resources set against each other: each service's ports and endpoints are decided as they would be,
 //! for every namespace that has rules of its own and for one that has none.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use resources::{ExportTo, Location, Mode, Protocol, ServicePort};
 
 use super::{Code, Endpoint, Notes};
 use crate::decision::{Why, admit};
+use crate::hosts::Hosts;
 use crate::outbound::{Outbound, Sends, Target, is_seen};
-use crate::policies::{Policies, has_all};
+use crate::policies::{Origin, Policies, has_all};
 use crate::service::{Service, target};
 
 /// Stands for namespaces that no rule names; it is no valid name of one.
 const ANY_OTHER: &str = "";
 
-pub(super) fn analyze(policies: &Policies, notes: &mut Notes) {
-    let callers = Callers::new(policies);
-    for service in &policies.services {
+pub(super) fn analyze<'p>(policies: &'p Policies, notes: &mut Notes<'p>) {
+    let callers = callers(policies);
+    for service in policies.services() {
+        let endpoints: Vec<Endpoint<'_>> = policies.endpoints(service).collect();
         for host in service.entry.hosts() {
-            for client in callers.of(policies, service, host) {
-                of_host(policies, service, host, client, notes);
+            for client in callers_of(&callers, policies, service, host) {
+                of_host(policies, service, &endpoints, host, client, notes);
             }
         }
     }
 }
 
 /// The namespaces that have rules, by host, so that not every namespace is asked about every service.
-struct Callers<'p> {
-    by_host: HashMap<&'p str, Vec<&'p str>>,
-    /// Those with rules for wildcards.
-    wild: BTreeSet<&'p str>,
+fn callers(policies: &Policies) -> Hosts<&str> {
+    let mut callers = Hosts::default();
+    for (name, namespace) in &policies.namespaces {
+        for rule in namespace.rules.groups().filter_map(<[_]>::first) {
+            callers.of_mut(rule.value.host()).push(name.as_str());
+        }
+    }
+    callers
 }
 
-impl<'p> Callers<'p> {
-    fn new(policies: &'p Policies) -> Self {
-        let mut callers = Self {
-            by_host: HashMap::new(),
-            wild: BTreeSet::new(),
-        };
-        for (name, namespace) in &policies.namespaces {
-            for rule in namespace.rules.groups().filter_map(<[_]>::first) {
-                let host = rule.value.host();
-                if host.starts_with('*') {
-                    callers.wild.insert(name);
-                } else {
-                    callers.by_host.entry(host).or_default().push(name);
-                }
+/// The namespaces whose clients may send something of their own to a service.
+fn callers_of<'p>(
+    callers: &Hosts<&'p str>,
+    policies: &'p Policies,
+    service: &'p Service,
+    host: &str,
+) -> BTreeSet<&'p str> {
+    let own = service.origin.namespace.as_str();
+    let mut clients = BTreeSet::from([own, ANY_OTHER]);
+    clients.extend(callers.matching(host).flatten());
+    for namespace in [own, policies.root_namespace.as_str()] {
+        let rules = policies.namespaces.get(namespace).map(|found| &found.rules);
+        for rule in rules.into_iter().flat_map(|rules| rules.matching(host)).flatten() {
+            if let ExportTo::Namespaces(named) = rule.value.export_to() {
+                clients.extend(named.iter().map(String::as_str));
             }
         }
-        callers
     }
-
-    fn of(&self, policies: &'p Policies, service: &'p Service, host: &'p str) -> BTreeSet<&'p str> {
-        let own = service.origin.namespace.as_str();
-        let mut clients = BTreeSet::from([own, ANY_OTHER]);
-        clients.extend(self.by_host.get(host).into_iter().flatten());
-        clients.extend(&self.wild);
-        for namespace in [own, policies.root_namespace.as_str()] {
-            let rules = policies.namespaces.get(namespace).map(|found| &found.rules);
-            for rule in rules.into_iter().flat_map(|rules| rules.matching(host)).flatten() {
-                if let ExportTo::Namespaces(named) = rule.value.export_to() {
-                    clients.extend(named.iter().map(String::as_str));
-                }
-            }
-        }
-        clients.retain(|client| *client == own || service.entry.export_to().reaches(client));
-        clients
-    }
+    clients.retain(|client| *client == own || service.entry.export_to().reaches(client));
+    clients
 }
 
-fn of_host(policies: &Policies, service: &Service, host: &str, client: &str, notes: &mut Notes) {
+fn of_host<'p>(
+    policies: &'p Policies,
+    service: &'p Service,
+    endpoints: &[Endpoint<'p>],
+    host: &str,
+    client: &str,
+    notes: &mut Notes<'p>,
+) {
     let namespace = service.origin.namespace.as_str();
     let rules = policies.visible(client, namespace, host).unwrap_or_default();
     let seen = rules.iter().filter(|rule| is_seen(rule, client));
@@ -82,26 +80,26 @@ fn of_host(policies: &Policies, service: &Service, host: &str, client: &str, not
             subset,
             is_external: service.entry.location() == Some(Location::External),
         };
-        for endpoint in policies.endpoints(service) {
-            judge(policies, service, port, &endpoint, client, &target(None), notes);
+        for endpoint in endpoints {
+            judge(policies, service, port, endpoint, client, &target(None), notes);
             for subset in &subsets {
                 if has_all(endpoint.workload.labels, &subset.labels) {
                     let target = target(Some(subset.name.as_str()));
-                    judge(policies, service, port, &endpoint, client, &target, notes);
+                    judge(policies, service, port, endpoint, client, &target, notes);
                 }
             }
         }
     }
 }
 
-fn judge(
-    policies: &Policies,
-    service: &Service,
+fn judge<'p>(
+    policies: &'p Policies,
+    service: &'p Service,
     port: &ServicePort,
-    endpoint: &Endpoint<'_>,
+    endpoint: &Endpoint<'p>,
     client: &str,
     called: &Target<'_>,
-    notes: &mut Notes,
+    notes: &mut Notes<'p>,
 ) {
     let server = &endpoint.workload;
     let workload_port = target(port, Some(endpoint.entry));
@@ -117,39 +115,36 @@ fn judge(
         Some(Why::MutualTlsToUnenrolled) => Code::IstioMutualToUnenrolled,
         _ if in_vain => Code::IstioMutualAgainstDisable,
         Some(Why::TlsToHttp) => Code::TlsToHttp,
-        None => return,
+        // Peers are judged where they connect, not in files.
+        Some(Why::Reserved(_)) | None => return,
     };
     let other = match (code, inbound.policy) {
         (Code::IstioMutualToUnenrolled, _) | (_, None) => endpoint.origin,
         (_, Some(policy)) => policy,
     };
     let about = outbound.rule.unwrap_or(&service.origin);
-    let message = format!(
-        "clients of {} send {} to {}:{}, whose workload takes {} on port {workload_port}",
-        if client == ANY_OTHER {
-            "other namespaces"
-        } else {
-            client
-        },
-        sent(&outbound),
-        called.host,
-        called.port,
-        taken(endpoint, inbound.mode),
-    );
+    let message = || {
+        format!(
+            "clients of {} send {} to {}:{}, whose workload takes {} on port {workload_port}",
+            if client == ANY_OTHER {
+                "other namespaces"
+            } else {
+                client
+            },
+            sent(&outbound),
+            called.host,
+            called.port,
+            taken(endpoint, inbound.mode),
+        )
+    };
     notes.clash(code, about, other, message);
 }
 
-impl Notes {
+impl<'p> Notes<'p> {
     /// One clash of two documents is told once, with the first of its cases.
-    fn clash(
-        &mut self,
-        code: Code,
-        about: &crate::policies::Origin,
-        other: &crate::policies::Origin,
-        message: String,
-    ) {
-        if self.clashes.insert((code, about.index, other.index)) {
-            self.note(code, about, Some(other), message, fix(code));
+    fn clash(&mut self, code: Code, about: &'p Origin, other: &'p Origin, message: impl Fn() -> String) {
+        if self.clashes.insert((code, about, other)) {
+            self.note(code, about, Some(other), message(), fix(code));
         }
     }
 }

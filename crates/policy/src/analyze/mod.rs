@@ -6,10 +6,11 @@ mod policies;
 mod rules;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use resources::WorkloadEntry;
 
-use crate::policies::{Origin, Policies, Workload};
+use crate::policies::{Namespace, Origin, Policies, Workload};
 use crate::service::Service;
 
 /// How bad a finding is.
@@ -46,13 +47,13 @@ pub enum Code {
 
 /// Something found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Finding {
+pub struct Finding<'p> {
     /// Its kind.
     pub code: Code,
-    /// The document that it is about, by its place among those compiled.
-    pub resource: usize,
+    /// The document that it is about.
+    pub resource: &'p Origin,
     /// The document that it clashes with.
-    pub other: Option<usize>,
+    pub other: Option<&'p Origin>,
     /// What is wrong, for people.
     pub message: String,
     /// A way out.
@@ -127,9 +128,9 @@ impl Code {
 
 /// What was found so far; the same is said once.
 #[derive(Default)]
-struct Notes {
-    findings: BTreeSet<Finding>,
-    clashes: BTreeSet<(Code, usize, usize)>,
+struct Notes<'p> {
+    findings: BTreeSet<Finding<'p>>,
+    clashes: BTreeSet<(Code, &'p Origin, &'p Origin)>,
 }
 
 /// An endpoint as the files describe it.
@@ -141,7 +142,7 @@ struct Endpoint<'p> {
 }
 
 /// Everything that the set shows, in the order of codes and documents.
-pub fn analyze(policies: &Policies) -> Vec<Finding> {
+pub fn analyze(policies: &Policies) -> Vec<Finding<'_>> {
     let mut notes = Notes::default();
     policies::analyze(policies, &mut notes);
     rules::analyze(policies, &mut notes);
@@ -149,19 +150,19 @@ pub fn analyze(policies: &Policies) -> Vec<Finding> {
     notes.findings.into_iter().collect()
 }
 
-impl Notes {
+impl<'p> Notes<'p> {
     fn note(
         &mut self,
         code: Code,
-        resource: &Origin,
-        other: Option<&Origin>,
+        resource: &'p Origin,
+        other: Option<&'p Origin>,
         message: String,
         fix: impl Into<String>,
     ) {
         self.findings.insert(Finding {
             code,
-            resource: resource.index,
-            other: other.map(|other| other.index),
+            resource,
+            other,
             message,
             fix: fix.into(),
         });
@@ -169,6 +170,14 @@ impl Notes {
 }
 
 impl Policies {
+    /// All services, in the order of namespaces, so that a clash is always told with the same of its cases.
+    fn services(&self) -> impl Iterator<Item = &Service> {
+        let mut namespaces: Vec<(&String, &Namespace)> = self.namespaces.iter().collect();
+        namespaces.sort_by_key(|(name, _)| *name);
+        let namespaces = namespaces.into_iter();
+        namespaces.flat_map(|(_, namespace)| namespace.services.iter().map(Arc::as_ref))
+    }
+
     /// The workloads behind a service.
     fn endpoints<'p>(&'p self, service: &'p Service) -> impl Iterator<Item = Endpoint<'p>> {
         let namespace = service.origin.namespace.as_str();

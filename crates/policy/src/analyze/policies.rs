@@ -10,12 +10,11 @@ use crate::policies::{Namespace, Of, Policies, Workload};
 use crate::service::target;
 use crate::shadowed::why_later;
 
-pub(super) fn analyze(policies: &Policies, notes: &mut Notes) {
+pub(super) fn analyze<'p>(policies: &'p Policies, notes: &mut Notes<'p>) {
     for (name, namespace) in &policies.namespaces {
         same_scope(namespace, notes);
-        let in_root = *name == policies.root_namespace;
-        for policy in &namespace.selecting {
-            if in_root {
+        if *name == policies.root_namespace {
+            for policy in &namespace.selecting {
                 notes.note(
                     Code::RootSelectorIgnored,
                     &policy.origin,
@@ -23,14 +22,17 @@ pub(super) fn analyze(policies: &Policies, notes: &mut Notes) {
                     "a selector in the root namespace is ignored".to_owned(),
                     "move the policy to the namespace of its workloads",
                 );
-            } else {
-                selector(policies, name, policy, notes);
+            }
+        } else if !namespace.selecting.is_empty() {
+            let workloads = workloads(policies, name, namespace);
+            for policy in &namespace.selecting {
+                selector(name, &workloads, policy, notes);
             }
         }
     }
 }
 
-fn same_scope(namespace: &Namespace, notes: &mut Notes) {
+fn same_scope<'p>(namespace: &'p Namespace, notes: &mut Notes<'p>) {
     let mut first: BTreeMap<&Labels, &Of<PeerAuthentication>> = BTreeMap::new();
     let none = Labels::new();
     for policy in namespace.peers.iter().chain(&namespace.selecting) {
@@ -51,34 +53,48 @@ fn same_scope(namespace: &Namespace, notes: &mut Notes) {
     }
 }
 
-fn selector(policies: &Policies, name: &str, policy: &Of<PeerAuthentication>, notes: &mut Notes) {
-    let Some(namespace) = policies.namespaces.get(name) else {
-        return;
-    };
-    let services = namespace.services.iter().map(|index| &policies.services[*index]);
-    let (mut service_ports, mut workload_ports) = (BTreeSet::new(), BTreeSet::new());
-    let mut matches = false;
-    for service in services {
+/// A workload of a namespace, and what services say of its ports.
+struct Served<'p> {
+    workload: Workload<'p>,
+    service_ports: Vec<u16>,
+    workload_ports: Vec<u16>,
+}
+
+/// The workloads of a namespace, once for each service that has them and once as they are.
+fn workloads<'p>(policies: &'p Policies, name: &'p str, namespace: &'p Namespace) -> Vec<Served<'p>> {
+    let mut all = Vec::new();
+    for service in &namespace.services {
         for endpoint in policies.endpoints(service) {
-            if selects(&policy.value, &endpoint.workload) {
-                matches = true;
-                for port in service.entry.ports() {
-                    service_ports.insert(port.number);
-                    workload_ports.insert(target(port, Some(endpoint.entry)));
-                }
-            }
+            let ports = service.entry.ports().iter();
+            all.push(Served {
+                service_ports: ports.clone().map(|port| port.number).collect(),
+                workload_ports: ports.map(|port| target(port, Some(endpoint.entry))).collect(),
+                workload: endpoint.workload,
+            });
         }
     }
-    let alone = |of: &Of<resources::WorkloadEntry>| {
-        let workload = Workload {
+    all.extend(namespace.workloads.iter().map(|of| Served {
+        workload: Workload {
             namespace: name,
             labels: of.value.labels(),
-            is_enrolled: true,
-        };
-        selects(&policy.value, &workload)
-    };
-    matches |= namespace.workloads.iter().any(alone);
-    if !matches {
+            is_enrolled: of.value.is_enrolled(),
+        },
+        service_ports: Vec::new(),
+        workload_ports: Vec::new(),
+    }));
+    all
+}
+
+fn selector<'p>(
+    name: &str,
+    workloads: &[Served<'_>],
+    policy: &'p Of<PeerAuthentication>,
+    notes: &mut Notes<'p>,
+) {
+    let selected = workloads
+        .iter()
+        .filter(|served| selects(&policy.value, &served.workload));
+    if selected.clone().next().is_none() {
         notes.note(
             Code::SelectorMatchesNothing,
             &policy.origin,
@@ -87,6 +103,16 @@ fn selector(policies: &Policies, name: &str, policy: &Of<PeerAuthentication>, no
             "compare its labels with those of the WorkloadEntries, or give the files that have them",
         );
     }
+    if policy.value.ports().is_empty() {
+        return;
+    }
+    let service_ports: BTreeSet<u16> = selected
+        .clone()
+        .flat_map(|served| served.service_ports.iter().copied())
+        .collect();
+    let workload_ports: BTreeSet<u16> = selected
+        .flat_map(|served| served.workload_ports.iter().copied())
+        .collect();
     for port in policy.value.ports().keys() {
         if service_ports.contains(port) && !workload_ports.contains(port) {
             let known: Vec<String> = workload_ports.iter().map(u16::to_string).collect();

@@ -1,12 +1,16 @@
 //! DestinationRules that meet no service, or hide each other.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
 use resources::DestinationRule;
 
 use super::{Code, Notes};
 use crate::outbound::is_seen;
 use crate::policies::{Of, Policies};
 
-pub(super) fn analyze(policies: &Policies, notes: &mut Notes) {
+pub(super) fn analyze<'p>(policies: &'p Policies, notes: &mut Notes<'p>) {
+    let hosts = Known::of(policies);
     for namespace in policies.namespaces.values() {
         for same in namespace.rules.groups() {
             let Some((first, later)) = same.split_first() else {
@@ -26,7 +30,7 @@ pub(super) fn analyze(policies: &Policies, notes: &mut Notes) {
                 );
             }
             for rule in same {
-                host(policies, rule, notes);
+                host(policies, &hosts, rule, notes);
                 ports(policies, rule, notes);
             }
             hides(policies, first, notes);
@@ -34,34 +38,54 @@ pub(super) fn analyze(policies: &Policies, notes: &mut Notes) {
     }
 }
 
-fn host(policies: &Policies, rule: &Of<DestinationRule>, notes: &mut Notes) {
+/// The hosts of all services in order, so that those with one beginning or one end are found without looking at all.
+struct Known<'p> {
+    hosts: BTreeSet<&'p str>,
+    /// Each read backwards.
+    ends: BTreeSet<String>,
+}
+
+impl<'p> Known<'p> {
+    fn of(policies: &'p Policies) -> Self {
+        let hosts = policies.services().flat_map(|service| service.entry.hosts());
+        let hosts: BTreeSet<&str> = hosts.map(String::as_str).collect();
+        Self {
+            ends: hosts.iter().map(|host| backwards(host)).collect(),
+            hosts,
+        }
+    }
+
+    /// Whether a service has the host, or one within the wildcard.
+    fn has(&self, policies: &Policies, host: &str) -> bool {
+        let Some(suffix) = host.strip_prefix('*') else {
+            return policies.hosts.matching(host).next().is_some();
+        };
+        let end = backwards(suffix);
+        let mut longer = self.ends.range(end.clone()..);
+        longer.next().is_some_and(|known| known.starts_with(&end))
+    }
+
+    /// The first host that begins with these whole labels.
+    fn beginning(&self, labels: &str) -> Option<&'p str> {
+        let labels = format!("{labels}.");
+        let from = Bound::Included(labels.as_str());
+        let first = self.hosts.range::<str, _>((from, Bound::Unbounded)).next()?;
+        first.starts_with(&labels).then_some(*first)
+    }
+}
+
+fn backwards(host: &str) -> String {
+    host.chars().rev().collect()
+}
+
+fn host<'p>(policies: &Policies, hosts: &Known<'_>, rule: &'p Of<DestinationRule>, notes: &mut Notes<'p>) {
     let (host, written) = (rule.value.host(), rule.value.written_host());
-    let known = match host.strip_prefix('*') {
-        Some(suffix) => policies
-            .services
-            .iter()
-            .flat_map(|service| service.entry.hosts())
-            .any(|known| known.ends_with(suffix)),
-        None => policies.hosts.matching(host).next().is_some(),
-    };
-    if known {
+    if hosts.has(policies, host) {
         return;
     }
     // `details` and `details.shop` are read in full by people, and by the rule only in its own namespace or not at all.
-    let label = written.split('.').next().unwrap_or_default();
     let is_short = written.split('.').count() < 3;
-    let meant = is_short
-        .then(|| {
-            let hosts = policies.services.iter().flat_map(|service| service.entry.hosts());
-            let named = |known: &&String| {
-                known
-                    .strip_prefix(written)
-                    .is_some_and(|rest| rest.starts_with('.'))
-                    || (!written.contains('.') && known.split('.').next() == Some(label))
-            };
-            hosts.filter(named).min()
-        })
-        .flatten();
+    let meant = is_short.then(|| hosts.beginning(written)).flatten();
     match meant {
         Some(meant) => notes.note(
             Code::ShortHostElsewhere,
@@ -80,7 +104,7 @@ fn host(policies: &Policies, rule: &Of<DestinationRule>, notes: &mut Notes) {
     }
 }
 
-fn ports(policies: &Policies, rule: &Of<DestinationRule>, notes: &mut Notes) {
+fn ports<'p>(policies: &'p Policies, rule: &'p Of<DestinationRule>, notes: &mut Notes<'p>) {
     let Some(service) = policies.service(rule.value.host(), &rule.origin.namespace) else {
         return;
     };
@@ -104,7 +128,7 @@ fn ports(policies: &Policies, rule: &Of<DestinationRule>, notes: &mut Notes) {
 }
 
 /// The wider rules that a rule keeps clients from, if they say anything of TLS.
-fn hides(policies: &Policies, rule: &Of<DestinationRule>, notes: &mut Notes) {
+fn hides<'p>(policies: &'p Policies, rule: &'p Of<DestinationRule>, notes: &mut Notes<'p>) {
     let (own, host) = (rule.origin.namespace.as_str(), rule.value.host());
     let service = policies
         .service(host, own)

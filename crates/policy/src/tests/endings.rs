@@ -55,13 +55,21 @@ fn a_workload_without_a_proxy_takes_anything_but_the_meshs_mutual_tls() {
 }
 
 #[test]
-fn a_peer_of_the_mesh_is_a_workload_and_no_device_agent_server_or_administrator() {
-    let is_peer = |path: &str| {
+fn a_peer_of_the_mesh_is_a_workload_and_others_are_told_why_they_are_none() {
+    let judged = |path: &str| {
         let id = format!("spiffe://example.org{path}");
-        crate::mesh_peer(&identity::SpiffeId::new(&id).unwrap())
+        crate::mesh_peer(&identity::SpiffeId::new(&id).unwrap()).map_err(crate::Why::sentence)
     };
-    assert!(is_peer("/ns/shop/sa/details") && is_peer("/anything"));
-    for path in ["/device/d1", "/agent/n", "/server/ca", "/admin/ann", ""] {
-        assert!(!is_peer(path), "{path}");
+    for path in ["/ns/shop/sa/details", "/anything"] {
+        assert_eq!(judged(path), Ok(()));
+    }
+    for (path, whose) in [
+        ("/device/d1", "a device's"),
+        ("/agent/n", "a node agent's"),
+        ("/server/ca", "server's"),
+        ("/admin/ann", "an administrator's"),
+        ("", "names no workload"),
+    ] {
+        assert!(judged(path).unwrap_err().contains(whose), "{path}");
     }
 }

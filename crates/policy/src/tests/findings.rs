@@ -26,7 +26,8 @@ fn every_code_has_its_section_and_its_file_has_the_finding() {
             .next()
             .unwrap();
         let documents = parse(file, word).unwrap_or_else(|errors| panic!("{word}: {errors:?}"));
-        let found = analyze(&Policies::compile(ROOT, &documents));
+        let policies = Policies::compile(ROOT, &documents);
+        let found = analyze(&policies);
         let of_code: Vec<_> = found.iter().filter(|finding| finding.code == code).collect();
         assert_eq!(of_code.len(), 1, "{word}: {found:#?}");
         assert!(!of_code[0].fix.is_empty());
@@ -52,7 +53,8 @@ fn what_fits_together_has_no_findings() {
          dr shop/details { host: details, trafficPolicy: { tls: { mode: DISABLE } } }",
         "pa shop/w { selector: { matchLabels: { app: details } }, portLevelMtls: { 9080: { mode: STRICT } } }",
     ] {
-        let found = analyze(&compiled(&format!("{SHOP}{lines}")));
+        let policies = compiled(&format!("{SHOP}{lines}"));
+        let found = analyze(&policies);
         assert!(found.is_empty(), "{lines}: {found:#?}");
     }
 }
@@ -61,7 +63,8 @@ fn what_fits_together_has_no_findings() {
 fn a_clash_of_one_namespaces_clients_is_found() {
     let lines = "pa shop/n { mtls: { mode: STRICT } }
         dr web/details { host: details.shop.svc.cluster.local, trafficPolicy: { tls: { mode: DISABLE } } }";
-    let found = analyze(&compiled(&format!("{SHOP}{lines}")));
+    let policies = compiled(&format!("{SHOP}{lines}"));
+    let found = analyze(&policies);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert_eq!(found[0].code, Code::DisableAgainstStrict);
     assert!(

@@ -5,7 +5,7 @@ use resources::{Document, Mode, Protocol};
 
 use super::naive;
 use super::{ROOT, document, labels};
-use crate::{Outbound, Policies, Sends, Severity, Target, Workload, admit, analyze};
+use crate::{Policies, Sends, Severity, Target, Workload, admit, analyze};
 
 const HOST: &str = "a.shop.svc.cluster.local";
 
@@ -95,6 +95,32 @@ fn set() -> impl Strategy<Value = Vec<Document>> {
     })
 }
 
+/// A service or a workload that may stand behind it.
+fn entry() -> impl Strategy<Value = String> {
+    let hosts = vec![
+        HOST,
+        "b.shop.svc.cluster.local",
+        "'*.shop.svc.cluster.local'",
+        "b.web.svc.cluster.local",
+    ];
+    let labels = prop::sample::select(vec!["app: a", "app: b", "app: a, v: '1'"]);
+    let hosts = prop::sample::subsequence(hosts, 1..3).prop_map(|hosts| hosts.join(", "));
+    (any::<bool>(), namespaces(), name(), hosts, labels).prop_map(|(serves, namespace, name, hosts, labels)| {
+        if serves {
+            format!(
+                "se {namespace}/{name} {{ hosts: [ {hosts} ], ports: [ {{ number: 80, name: p, protocol: HTTP }} ], resolution: STATIC, workloadSelector: {{ labels: {{ {labels} }} }} }}"
+            )
+        } else {
+            format!("we {namespace}/{name} {{ address: 10.0.0.1, labels: {{ {labels} }}, serviceAccount: a }}")
+        }
+    })
+}
+
+/// What is taken out of the set, or put in.
+fn change() -> impl Strategy<Value = (bool, Document)> {
+    (any::<bool>(), prop_oneof![peer(), rule(), entry()]).prop_map(|(out, line)| (out, document(&line)))
+}
+
 fn target(port: u16, subset: Option<&'static str>) -> Target<'static> {
     Target {
         host: HOST,
@@ -103,6 +129,33 @@ fn target(port: u16, subset: Option<&'static str>) -> Target<'static> {
         subset,
         is_external: false,
     }
+}
+
+fn no_policy() -> Document {
+    let text = "apiVersion: signet.dev/v1\nkind: Registration\nmetadata: { name: r }\nspec: { spiffeId: 'spiffe://td/r', callers: [ token ] }";
+    resources::parse(text, "").unwrap().remove(0)
+}
+
+/// How a connection from `web` to a workload of `shop` is decided, by what.
+fn told(policies: &Policies) -> String {
+    let own = labels("app=a,v=1");
+    let server = Workload {
+        namespace: "shop",
+        labels: &own,
+        is_enrolled: true,
+    };
+    let inbound = policies.inbound(&server, Some(80));
+    let sent = policies.outbound("web", Some(&target(80, Some("v1"))), &server, &inbound);
+    let name = |origin: Option<&crate::Origin>| origin.map(crate::Origin::full_name);
+    let service = policies
+        .service(HOST, "web")
+        .map(|service| service.origin().full_name());
+    let declared = policies.declared(&server, 80);
+    let (decided, ruled) = (name(inbound.policy), name(sent.rule));
+    format!(
+        "{:?} {:?} {decided:?} {:?} {:?} {ruled:?} {service:?} {declared:?}",
+        inbound.mode, inbound.level, sent.sends, sent.level
+    )
 }
 
 proptest! {
@@ -138,17 +191,39 @@ proptest! {
     fn the_order_of_files_never_matters((documents, shuffled) in set().prop_flat_map(|set| {
         (Just(set.clone()), Just(set).prop_shuffle())
     })) {
-        let own = labels("app=a,v=1");
-        let server = Workload { namespace: "shop", labels: &own, is_enrolled: true };
-        let told = |documents: &[Document]| {
-            let policies = Policies::compile(ROOT, documents);
-            let inbound = policies.inbound(&server, Some(80));
-            let Outbound { sends, level, rule, .. } =
-                policies.outbound("web", Some(&target(80, Some("v1"))), &server, &inbound);
-            let name = |origin: Option<&crate::Origin>| origin.map(crate::Origin::full_name);
-            (inbound.mode, inbound.level, name(inbound.policy), sends, level, name(rule))
-        };
-        prop_assert_eq!(told(&documents), told(&shuffled));
+        prop_assert_eq!(told(&Policies::compile(ROOT, &documents)), told(&Policies::compile(ROOT, &shuffled)));
+    }
+
+    #[test]
+    fn a_changed_set_is_the_set_that_compiling_everything_again_gives(
+        documents in set(), changes in prop::collection::vec(change(), 1..12),
+    ) {
+        let mut policies = Policies::compile(ROOT, &documents);
+        let mut documents = documents;
+        for (out, changed) in changes {
+            let same = |known: &Document| {
+                (known.kind, &known.namespace, &known.name) == (changed.kind, &changed.namespace, &changed.name)
+            };
+            let place = documents.iter().position(same);
+            if out {
+                policies.remove(changed.kind, &changed.namespace, &changed.name);
+                // What is no policy keeps the places of the others.
+                if let Some(place) = place {
+                    documents[place] = no_policy();
+                }
+            } else {
+                let place = place.unwrap_or(documents.len());
+                policies.put(place, &changed);
+                match documents.get_mut(place) {
+                    Some(old) => *old = changed,
+                    None => documents.push(changed),
+                }
+            }
+            let again = Policies::compile(ROOT, &documents);
+            prop_assert_eq!(analyze(&policies), analyze(&again));
+            prop_assert_eq!(told(&policies), told(&again));
+            prop_assert_eq!(&policies, &again);
+        }
     }
 
     #[test]
