@@ -63,13 +63,26 @@ pub(crate) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Fa
         .iter()
         .filter(|finding| !is_told(finding, &written))
     {
-        output::remark(&format!(
-            "{}: {}: {}",
-            finding.severity, finding.resource, finding.message
-        ));
+        output::remark(&told(finding));
     }
     let value = message::json("ApplyResourcesResponse", &answer);
     output::show(global.output, &value, || outcomes(&answer, arguments.dry_run))
+}
+
+/// As `analyze` tells it.
+fn told(finding: &v1::Finding) -> String {
+    let mut text = format!("{} {}", finding.severity, finding.code);
+    for part in [&finding.resource, &finding.message] {
+        if !part.is_empty() {
+            text.push_str(&format!(": {part}"));
+        }
+    }
+    for (label, part) in [("other", &finding.other), ("fix", &finding.fix)] {
+        if !part.is_empty() {
+            text.push_str(&format!("\n  {label}: {part}"));
+        }
+    }
+    text
 }
 
 /// The server finds in a document what was found here, and perhaps more.

@@ -35,6 +35,7 @@ enum Found {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Ready {
     pub(crate) trust_domain: String,
+    pub(crate) root_namespace: String,
     pub(crate) fingerprint: Option<String>,
     pub(crate) grpc: String,
     pub(crate) metrics: String,

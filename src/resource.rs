@@ -22,8 +22,6 @@ pub(crate) const GET_EXAMPLE: &str =
 pub(crate) const DESCRIBE_EXAMPLE: &str = "Example:\n  signet describe registration web -n shop";
 pub(crate) const DELETE_EXAMPLE: &str = "Example:\n  signet delete registration web -n shop";
 const DEFAULT_NAMESPACE: &str = "default";
-/// Where the mesh's own policies are.
-const ROOT_NAMESPACE: &str = "istio-system";
 
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
@@ -81,15 +79,19 @@ pub(crate) async fn describe(selection: &Selection, global: &Global) -> Result<(
     }
     let documents = found.iter().map(document).collect::<Result<Vec<_>, _>>()?;
     let has_effect = matches!(selection.kind, Kind::PeerAuthentication | Kind::DestinationRule);
-    let all = if has_effect && global.output.is_for_people() {
-        policies(global).await?
+    let compiled = if has_effect && global.output.is_for_people() {
+        Some(Policies::compile(
+            &root_namespace(global)?,
+            &policies(global).await?,
+        ))
     } else {
-        Vec::new()
+        None
     };
-    let compiled = Policies::compile(ROOT_NAMESPACE, &all);
     let text = || {
         let one = |(document, found): (&Value, &v1::Resource)| {
-            let effect = compiled.effect(selection.kind, &found.namespace, &found.name);
+            let compiled = compiled.as_ref();
+            let effect =
+                compiled.and_then(|compiled| compiled.effect(selection.kind, &found.namespace, &found.name));
             describe::text(document, effect.as_ref())
         };
         documents
@@ -164,6 +166,11 @@ pub(crate) async fn policies(global: &Global) -> Result<Vec<Document>, Failure> 
         }
     }
     Ok(documents)
+}
+
+/// The namespace of the mesh's own policies, as the server has it.
+pub(crate) fn root_namespace(global: &Global) -> Result<String, Failure> {
+    Ok(Instance::locate(global)?.ready()?.root_namespace)
 }
 
 fn stored(resource: &v1::Resource) -> Result<Document, Failure> {

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use identity::Reason;
 use policy::{
-    Inbound, Outbound, Permit, Policies, Refused, RuleLevel, Sends, Service, Target, Workload, admit,
+    DEFAULT_ROOT_NAMESPACE, Inbound, Outbound, Permit, Policies, Refused, RuleLevel, Sends, Service, Target,
+    Workload, admit,
 };
 use resources::{Document, Labels, Location, Protocol};
 
@@ -57,9 +58,9 @@ pub(crate) struct Arguments {
     /// What the port is declared to speak; else what a ServiceEntry says
     #[arg(long, value_enum, value_name = "http|tcp|auto")]
     declared: Option<Declared>,
-    /// Namespace of the mesh's own policies
-    #[arg(long, value_name = "NS", default_value = "istio-system")]
-    root_namespace: String,
+    /// Namespace of the mesh's own policies [default: the server's, with -f istio-system]
+    #[arg(long, value_name = "NS")]
+    root_namespace: Option<String>,
 }
 
 /// A namespace, and labels in it.
@@ -108,13 +109,18 @@ struct Client<'p> {
 }
 
 pub(super) async fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
-    let documents: Vec<Document> = if arguments.filenames.is_empty() {
-        resource::policies(global).await?
+    let (root_namespace, documents): (String, Vec<Document>) = if arguments.filenames.is_empty() {
+        (
+            resource::root_namespace(global)?,
+            resource::policies(global).await?,
+        )
     } else {
         let written = documents::read_all(&arguments.filenames)?;
-        written.into_iter().map(|written| written.document).collect()
+        let documents = written.into_iter().map(|written| written.document);
+        (DEFAULT_ROOT_NAMESPACE.to_owned(), documents.collect())
     };
-    let policies = Policies::compile(&arguments.root_namespace, &documents);
+    let root_namespace = arguments.root_namespace.as_ref().unwrap_or(&root_namespace);
+    let policies = Policies::compile(root_namespace, &documents);
     let answer = answer(arguments, &policies)?;
     output::show(global.output, &told::json(&answer), || told::text(&answer))
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use identity::TrustDomain;
 
 use super::file::{Config, LogFormat, LogLevel, ProfileConfig};
-use super::values::{Address, BaseUrl, Life, Rate, ServerName};
+use super::values::{Address, BaseUrl, Life, Namespace, Rate, ServerName};
 
 /// What `signet up` and `signet server run` take.
 #[derive(Args, Clone, Debug, Default)]
@@ -33,6 +33,9 @@ pub struct ServerArgs {
         value_delimiter = ','
     )]
     pub server_names: Vec<ServerName>,
+    /// Namespace whose policies are the mesh's own [default: istio-system]
+    #[arg(long, value_name = "NS", env = "SIGNET_MESH_ROOT_NAMESPACE")]
+    mesh_root_namespace: Option<Namespace>,
     #[command(flatten)]
     listen: ListenArgs,
     #[command(flatten)]
@@ -156,6 +159,7 @@ impl ServerArgs {
         if !self.server_names.is_empty() {
             config.server_names.clone_from(&self.server_names);
         }
+        put(&mut config.mesh.root_namespace, &self.mesh_root_namespace);
         put(&mut config.crl.base_url, &self.crl_base_url);
         put(&mut config.log.format, &self.log_format);
         put(&mut config.log.level, &self.log_level);

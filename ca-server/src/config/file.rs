@@ -6,7 +6,7 @@ use identity::TrustDomain;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
-use super::values::{Address, BaseUrl, Life, Rate, ServerName, text, texts};
+use super::values::{Address, BaseUrl, Life, Namespace, Rate, ServerName, text, texts};
 
 /// Largest configuration file that is parsed, in bytes.
 const MAX_FILE_BYTES: usize = 1 << 20;
@@ -30,6 +30,8 @@ pub struct Config {
     pub profiles: ProfilesConfig,
     /// Whose proofs it takes beside its own.
     pub authentication: AuthenticationConfig,
+    /// The mesh.
+    pub mesh: MeshConfig,
     /// What it takes at once.
     pub limits: LimitsConfig,
     /// Certificate revocation lists.
@@ -101,6 +103,15 @@ pub struct AuthenticationConfig {
     /// Foreign certificate authorities, such as those of factories.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub certificate: Vec<CertificateConfig>,
+}
+
+/// What holds for the whole mesh.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct MeshConfig {
+    /// The namespace whose policies are the mesh's own. Default `istio-system`.
+    #[serde(with = "text")]
+    pub root_namespace: Option<Namespace>,
 }
 
 /// One issuer of JSON Web Tokens.

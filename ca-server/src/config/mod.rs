@@ -3,6 +3,7 @@
 //! `docs/CONFIGURATION.md` lists every field with unit and default.
 
 mod args;
+mod defaults;
 mod file;
 mod providers;
 mod settings;
@@ -14,14 +15,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use args::ServerArgs;
+pub use defaults::{default_data_dir, default_server_names};
 pub use file::{
     AuditConfig, AuthenticationConfig, CertificateConfig, Config, CrlConfig, IdFromConfig, JwtConfig,
-    LimitsConfig, ListenConfig, LogConfig, LogFormat, LogLevel, ProfileConfig, ProfilesConfig,
+    LimitsConfig, ListenConfig, LogConfig, LogFormat, LogLevel, MeshConfig, ProfileConfig, ProfilesConfig,
 };
-pub use settings::{
-    Addresses, AuditSink, JwtLives, Limits, Mode, Profiles, Settings, default_data_dir, default_server_names,
-};
-pub use values::{Address, BaseUrl, Life, Rate, ServerName, ValueError};
+pub use settings::{Addresses, AuditSink, JwtLives, Limits, Mode, Profiles, Settings};
+pub use values::{Address, BaseUrl, Life, Namespace, Rate, ServerName, ValueError};
 pub use watch::Watch;
 
 /// Why the configuration cannot be used.

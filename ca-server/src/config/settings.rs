@@ -10,9 +10,10 @@ use issuance::{CrlBaseUrl, MIN_LIFE, Profile, ProfileName};
 
 use super::ConfigError;
 use super::args::ServerArgs;
+use super::defaults::default_data_dir;
 use super::file::{Config, ListenConfig, LogFormat, LogLevel, ProfileConfig};
 use super::providers::{certificate_providers, jwt_providers, repeated};
-use super::values::{Address, Life, Rate, ServerName};
+use super::values::{Address, Life, Namespace, Rate, ServerName};
 use super::watch::Watch;
 use crate::caller::certificate::CertificateProvider;
 use crate::caller::jwt::JwtProvider;
@@ -136,6 +137,7 @@ impl Settings {
         let data_dir = absolute("dataDir", &given)?;
         config.data_dir = Some(data_dir.clone());
         let audit = audit_sink(&mut config, &data_dir)?;
+        config.mesh.root_namespace.get_or_insert_default();
         let log_format = *config.log.format.get_or_insert(LogFormat::Text);
         if repeated(config.server_names.iter().map(ServerName::as_str)).is_some() {
             return Err(field("serverNames", "a name stands twice, expected each once"));
@@ -179,6 +181,12 @@ impl Settings {
     /// How long what is issued lives.
     pub fn profiles(&self) -> &Profiles {
         &self.profiles
+    }
+
+    /// The namespace of the mesh's own policies.
+    pub fn root_namespace(&self) -> &str {
+        let given = self.config.mesh.root_namespace.as_ref();
+        given.map_or(policy::DEFAULT_ROOT_NAMESPACE, Namespace::as_str)
     }
 
     /// Issuers of JSON Web Tokens.
@@ -239,6 +247,7 @@ impl Settings {
             ("dataDir", old.data_dir != new.data_dir),
             ("serverNames", old.server_names != new.server_names),
             ("listen", old.listen != new.listen),
+            ("mesh", old.mesh != new.mesh),
             ("log", old.log != new.log),
             ("audit.file", old.audit != new.audit),
         ];
@@ -366,32 +375,4 @@ pub(super) fn field(field: impl Into<String>, why: impl Into<String>) -> ConfigE
         field: field.into(),
         why: why.into(),
     }
-}
-
-/// The data folder without `--data`: `/var/lib/signet` as root, `$XDG_STATE_HOME/signet` or `~/.local/state/signet` otherwise.
-pub fn default_data_dir() -> Option<PathBuf> {
-    if rustix::process::geteuid().is_root() {
-        return Some(PathBuf::from("/var/lib/signet"));
-    }
-    let named = |variable: &str| {
-        std::env::var_os(variable)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    named("XDG_STATE_HOME")
-        .or_else(|| named("HOME").map(|home| home.join(".local/state")))
-        .map(|state| state.join("signet"))
-}
-
-/// The names of a server that was given none: localhost, both loopback addresses, and the host name where it is a DNS name.
-pub fn default_server_names() -> Vec<ServerName> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let mut names: Vec<ServerName> = ["localhost", "127.0.0.1", "::1", &host]
-        .into_iter()
-        .filter_map(|name| name.parse().ok())
-        .collect();
-    if names.last() == names.first() {
-        names.pop();
-    }
-    names
 }

@@ -4,7 +4,7 @@ use super::*;
 use clap::{CommandFactory, Parser};
 use serde_json::Value;
 
-const SAMPLE: &str = include_str!("../../../docs/samples/server.yaml");
+const SAMPLE: &str = include_str!("../../../docs/server.yaml");
 const DOCUMENT: &str = include_str!("../../../docs/CONFIGURATION.md");
 const JWKS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","use":"sig","kid":"1",
     "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;

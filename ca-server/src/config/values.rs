@@ -35,6 +35,10 @@ pub struct Address(pub SocketAddr);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerName(String);
 
+/// A namespace of resources: a DNS-1123 label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace(String);
+
 /// Where CRLs and authority certificates are fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl(pub CrlBaseUrl);
@@ -112,6 +116,33 @@ impl FromStr for ServerName {
     }
 }
 
+impl Namespace {
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Namespace {
+    /// That of the mesh's own policies.
+    fn default() -> Self {
+        Self(policy::DEFAULT_ROOT_NAMESPACE.to_owned())
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if resources::is_label(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(ValueError::new(
+            text,
+            "a namespace, expected a-z, 0-9 and '-', at most 63 bytes",
+        ))
+    }
+}
+
 impl FromStr for BaseUrl {
     type Err = CrlBaseUrlError;
     fn from_str(text: &str) -> Result<Self, CrlBaseUrlError> {
@@ -150,6 +181,12 @@ impl fmt::Display for Address {
 }
 
 impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -71,6 +71,7 @@ impl Services {
             trust_domain: server.trust_domain.clone(),
             server_names: server.server_names.clone().into(),
             grpc_port,
+            root_namespace: server.settings.root_namespace().into(),
             profiles: *server.settings.profiles(),
             fingerprint: Arc::new(move || {
                 let set = signers.current();

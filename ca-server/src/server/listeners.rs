@@ -55,6 +55,7 @@ impl Listeners {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             trust_domain: server.trust_domain.to_string(),
+            root_namespace: server.settings.root_namespace().to_owned(),
             fingerprint: root.map(|root| root.to_string()),
             grpc: self.grpc.local_addr()?,
             crl: self.crl.local_addr()?,

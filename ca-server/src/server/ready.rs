@@ -22,6 +22,8 @@ pub struct Ready {
     pub pid: u32,
     /// The trust domain.
     pub trust_domain: String,
+    /// The namespace of the mesh's own policies.
+    pub root_namespace: String,
     /// SHA-256 of the root's DER, hex; absent while there is no authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,

@@ -72,6 +72,7 @@ impl Bench {
             trust_domain,
             server_names: settings.server_names().into(),
             grpc_port: 15012,
+            root_namespace: settings.root_namespace().into(),
             profiles: *settings.profiles(),
             fingerprint: Arc::new(|| Some(Fingerprint::of(ROOT))),
         };

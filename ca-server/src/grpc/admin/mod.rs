@@ -44,6 +44,8 @@ pub struct Admin {
     pub server_names: Arc<[ServerName]>,
     /// The port of its gRPC listener.
     pub grpc_port: u16,
+    /// The namespace of the mesh's own policies.
+    pub root_namespace: Arc<str>,
     /// The profiles in force.
     pub profiles: Profiles,
     /// The root that callers trust by its fingerprint; `None` before there is an authority.

@@ -1,19 +1,24 @@
 //! Documents of every kind: applied and deleted all or nothing, listed, and followed. What is valid is decided by the crate `resources`;
 //! here stand the rules that need to know the server.
 
+mod judge;
+mod mesh;
 mod request;
 mod watch;
+
+use std::sync::Arc;
 
 use identity::Reason;
 use proto::v1::outcome::Verb as MessageVerb;
 use proto::{Refusal, v1};
-use resources::{Document, Kind, Registration, Resource};
+use resources::{Document, Kind};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::admin::{Admin, page_size};
 use crate::store::{Command, NewResource, Outcome, ResourceName, ResourceRow, Verb};
+use mesh::Mesh;
 use request::{after, key, kind, resource_name, take_apart};
 use watch::Watcher;
 
@@ -26,12 +31,14 @@ const WATCH_QUEUE: usize = 64;
 #[derive(Clone)]
 pub struct ResourcesService {
     admin: Admin,
+    mesh: Arc<Mesh>,
 }
 
 impl ResourcesService {
     /// For the administrators of this server.
     pub fn new(admin: Admin) -> Self {
-        Self { admin }
+        let mesh = Arc::new(Mesh::new(&admin.root_namespace));
+        Self { admin, mesh }
     }
 
     async fn apply(
@@ -49,13 +56,13 @@ impl ResourcesService {
         let documents = resources
             .into_iter()
             .enumerate()
-            .map(|(index, resource)| self.read(index, resource))
+            .map(|(index, resource)| judge::read(&self.admin, index, resource))
             .collect::<Result<Vec<_>, _>>()?;
         let names: Vec<String> = documents
             .iter()
             .map(|document| short_name(document.kind, &document.name))
             .collect();
-        let findings = documents.iter().flat_map(findings).collect();
+        let (documents, findings) = self.foresee(documents).await?;
         let resources = documents.into_iter().map(new_resource).collect();
         let command = Command::Apply {
             resources,
@@ -88,68 +95,21 @@ impl ResourcesService {
         })
     }
 
-    /// One document of a request, valid and within the server's rules.
-    fn read(&self, index: usize, resource: v1::Resource) -> Result<Document, Refusal> {
-        // The document alone says what it is; revision and time are the server's.
-        let v1::Resource {
-            api_version: _,
-            kind: _,
-            namespace,
-            name,
-            document_json,
-            revision: _,
-            created_at: _,
-        } = resource;
-        let at = |what: String, field: String| {
-            let [namespace, name] =
-                [&namespace, &name].map(|name| name.chars().take(253).collect::<String>());
-            let place = if name.is_empty() {
-                format!("resources[{index}]")
-            } else {
-                let namespace = if namespace.is_empty() {
-                    "default"
-                } else {
-                    &namespace
-                };
-                format!("{namespace}/{name}")
-            };
-            Refusal::new(
-                Reason::ResourceInvalid,
-                format!("{place}: {what}; nothing was applied"),
-            )
-            .with("name", place)
-            .with("field", field)
+    /// What the documents warn of, by themselves and among the others. Looking through a large set takes a while, and no other
+    /// call waits for it.
+    async fn foresee(
+        &self,
+        mut documents: Vec<Document>,
+    ) -> Result<(Vec<Document>, Vec<v1::Finding>), Refusal> {
+        let (mesh, store) = (Arc::clone(&self.mesh), Arc::clone(&self.admin.store));
+        let work = move || {
+            let mut findings: Vec<v1::Finding> = documents.iter().flat_map(unusual).collect();
+            findings.extend(mesh.clashes(store.as_ref(), &mut documents));
+            (documents, findings)
         };
-        let document = Document::from_json(&document_json).map_err(|e| {
-            let (found, expected) = (e.found.clone(), e.expected.clone());
-            at(e.to_string(), e.field)
-                .with("found", found)
-                .with("expected", expected)
-        })?;
-        if let Resource::Registration(registration) = &document.resource {
-            self.check(registration)
-                .map_err(|(field, why)| at(format!("{field}: {why}"), field))?;
-        }
-        Ok(document)
-    }
-
-    fn check(&self, registration: &Registration) -> Result<(), (String, String)> {
-        let ours = &self.admin.trust_domain;
-        if let Some(foreign) = registration.trust_domain().filter(|named| *named != ours) {
-            return Err((
-                "spec.spiffeId".to_owned(),
-                format!("is of trust domain {foreign}, expected {ours}"),
-            ));
-        }
-        let is_taken = |name: &str| self.admin.server_names.iter().any(|ours| ours.as_str() == name);
-        let mut names = registration.dns_names().iter().enumerate();
-        if let Some((index, name)) = names.find(|(_, name)| is_taken(name)) {
-            return Err((
-                format!("spec.dnsNames[{index}]"),
-                format!("{name} is a name of this server, by which stock proxies know it; expected another"),
-            ));
-        }
-        Ok(())
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Refusal::new(Reason::Internal, format!("the analysis stopped: {e}")))
     }
 
     fn get(&self, request: v1::GetResourceRequest) -> Result<v1::Resource, Refusal> {
@@ -232,11 +192,11 @@ fn new_resource(document: Document) -> NewResource {
     }
 }
 
-fn findings(document: &Document) -> Vec<v1::Finding> {
+fn unusual(document: &Document) -> Vec<v1::Finding> {
     let finding = |warning: &resources::Warning| v1::Finding {
         code: "UNUSUAL".to_owned(),
         severity: "warning".to_owned(),
-        resource: short_name(document.kind, &document.name),
+        resource: format!("{} {}/{}", document.kind, document.namespace, document.name),
         other: String::new(),
         message: warning.to_string(),
         fix: String::new(),

@@ -1,0 +1,33 @@
+//! What holds where nothing is configured and the machine decides: the data folder, and the names of the server.
+
+use std::path::PathBuf;
+
+use super::values::ServerName;
+
+/// The data folder without `--data`: `/var/lib/signet` as root, `$XDG_STATE_HOME/signet` or `~/.local/state/signet` otherwise.
+pub fn default_data_dir() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Some(PathBuf::from("/var/lib/signet"));
+    }
+    let named = |variable: &str| {
+        std::env::var_os(variable)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    named("XDG_STATE_HOME")
+        .or_else(|| named("HOME").map(|home| home.join(".local/state")))
+        .map(|state| state.join("signet"))
+}
+
+/// The names of a server that was given none: localhost, both loopback addresses, and the host name where it is a DNS name.
+pub fn default_server_names() -> Vec<ServerName> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut names: Vec<ServerName> = ["localhost", "127.0.0.1", "::1", &host]
+        .into_iter()
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    if names.last() == names.first() {
+        names.pop();
+    }
+    names
+}
