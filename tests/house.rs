@@ -48,7 +48,7 @@ const ROOMS: &[Room] = &[
     Room { name: "runtime", floor: 2, uses: &[], never: &["tonic", "rcgen", "sled"] },
     Room { name: "client-lib", floor: 3, uses: &["identity", "proto"], never: &["sled"] },
     Room {
-        name: "ca-server", floor: 4, uses: &["identity", "proto", "resources", "issuance", "journal", "runtime"],
+        name: "ca-server", floor: 4, uses: &["identity", "proto", "resources", "issuance", "journal", "policy", "runtime"],
         never: &["rcgen"],
     },
     Room { name: "root-ca", floor: 4, uses: &["identity", "issuance"], never: NETWORK },

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Server, fails, repository, run, signet};
+use crate::support::{Server, Settings, fails, repository, run, signet};
 
 const UNMESHED: &[&str] = &[
     "explain",
@@ -81,7 +81,52 @@ fn the_story_of_the_tutorial_is_told_by_the_running_server() {
 }
 
 #[test]
+fn an_application_is_warned_of_what_it_breaks_in_the_namespace_that_the_server_is_told() {
+    let server = Server::start(Settings {
+        arguments: vec!["--mesh-root-namespace".to_owned(), "mesh-config".to_owned()],
+        ..Settings::default()
+    });
+    run(&mut server.signet(&["apply", "-f", &sample("shop.yaml")]));
+    let policy = |name: &str, namespace: &str, from: &str, to: &str| {
+        let text = std::fs::read_to_string(sample(name)).expect("the sample");
+        let path = server.path(name);
+        std::fs::write(&path, text.replace("istio-system", namespace).replace(from, to)).expect("a file");
+        path.display().to_string()
+    };
+    let rule = policy(
+        "03_details-ISTIO-MUTUAL.yaml",
+        "default",
+        "ISTIO_MUTUAL",
+        "DISABLE",
+    );
+    let elsewhere = policy("05_mesh-DISABLE.yaml", "istio-system", "DISABLE", "STRICT");
+    run(&mut server.signet(&["apply", "-f", &rule, "-f", &elsewhere]));
+    let mesh = policy("02_mesh-mTLS-STRICT.yaml", "mesh-config", "", "");
+    let warned = "error DISABLE_AGAINST_STRICT: DestinationRule default/details";
+    for arguments in [&["apply", "--dry-run", "-f", &mesh][..], &["apply", "-f", &mesh]] {
+        let output = server.signet(arguments).output().expect("signet runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains(warned), "{said}");
+        assert!(
+            said.contains("other: PeerAuthentication mesh-config/mesh-strict-policy"),
+            "{said}"
+        );
+    }
+    assert_eq!(outcome(&mut server.signet(UNMESHED)), "refused");
+    let described = run(&mut server.signet(&["describe", "pa", "-n", "mesh-config"]));
+    assert!(described.contains("every workload of the mesh"), "{described}");
+    let described = run(&mut server.signet(&["describe", "pa", "-n", "istio-system"]));
+    assert!(
+        described.contains("workloads of namespace istio-system"),
+        "{described}"
+    );
+}
+
+#[test]
 fn files_are_explained_and_analyzed_without_a_server() {
+    let all = repository("docs/samples").display().to_string();
+    assert_eq!(outcome(signet().args(UNMESHED).args(["-f", &all])), "plaintext");
     let files = [
         "-f",
         &sample("shop.yaml"),

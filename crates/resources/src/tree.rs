@@ -16,7 +16,7 @@ pub const MAX_TEXT_BYTES: usize = 8 * 1024 * 1024;
 /// Deepest nesting of lists and mappings.
 pub const MAX_DEPTH: usize = 32;
 /// Most documents in one text.
-pub const MAX_DOCUMENTS: usize = 10_000;
+pub const MAX_DOCUMENTS: usize = 25_000;
 /// Most keys, values and containers in one text, those that aliases repeat included.
 pub const MAX_NODES: usize = 1_000_000;
 /// Most values that aliases may repeat: enough for a shared list, too few for a YAML bomb.

@@ -32,6 +32,13 @@ fn explained(files: &[&str], line: &str) -> (Value, String) {
 const SHOP: &str = "shop.yaml";
 const DETAILS: &str = "--to default:app=details --service details.default.svc.cluster.local:9080";
 
+/// The page from outside: the gateway's port is its own configuration's business and no policy's, behind it all are of the mesh.
+const THROUGH_THE_GATEWAY: [&str; 3] = [
+    "--to istio-system:istio=ingressgateway --to-unmeshed --port 80 --from-unmeshed",
+    "--to default:app=productpage --service productpage.default.svc.cluster.local:9080 --from istio-system:istio=ingressgateway",
+    "--to default:app=details --service details.default.svc.cluster.local:9080 --from default:app=productpage",
+];
+
 #[test]
 fn the_samples_end_as_the_tutorial_says() {
     let mesh = "02_mesh-mTLS-STRICT.yaml";
@@ -100,6 +107,10 @@ fn the_samples_end_as_the_tutorial_says() {
             "{files:?} {client}"
         );
         assert!((3..=5).contains(&text.lines().count()), "{text}");
+        for hop in THROUGH_THE_GATEWAY {
+            let (value, text) = explained(&files, hop);
+            assert_ne!(value["outcome"], "refused", "{files:?} {hop}\n{text}");
+        }
     }
 }
 

@@ -158,3 +158,6 @@ fn more(found: usize) -> Option<v1::Finding> {
         ..v1::Finding::default()
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -284,6 +284,23 @@ fn bombs_depth_and_size_end_in_an_error() {
 }
 
 #[test]
+fn ten_thousand_documents_fit_in_a_text_and_ten_megabytes_of_them_do_not() {
+    let one = "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata:\n  name: a\n  namespace: shop\nspec:\n  \
+        selector:\n    matchLabels:\n      app: details\n  mtls:\n    mode: STRICT\n";
+    assert_eq!(parse(&one.repeat(10_000), "").unwrap().len(), 10_000);
+    let large = one.repeat(10_000_000 / one.len());
+    let errors = parse(&large, "").unwrap_err();
+    assert!(
+        errors[0].message.contains("expected at most 8388608 bytes"),
+        "{}",
+        errors[0]
+    );
+    // Many small values cost more than their text: they are counted.
+    let many = format!("[ {} ]", "1,".repeat(2_000_000));
+    assert_eq!(parse(&many, "").unwrap_err().len(), 1);
+}
+
+#[test]
 fn json_off_the_wire_is_judged_by_the_same_rules() {
     let good = r#"{"apiVersion":"signet.dev/v1","kind":"Registration","metadata":{"name":"a"},"spec":{"spiffeId":"/a","callers":["token"]}}"#;
     assert_eq!(Document::from_json(good.as_bytes()).unwrap().namespace, "default");
