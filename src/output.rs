@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+
+pub(crate) use identity::moment;
 
 use crate::failure::Failure;
 
@@ -114,12 +115,6 @@ pub(crate) fn columns(rows: &[Vec<String>], gap: usize) -> String {
         cells.collect::<String>().trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// RFC 3339, UTC.
-pub(crate) fn moment(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339)
-        .expect("years have four digits and the offset is UTC")
 }
 
 /// How long ago, as kubectl prints ages: the more, the coarser.

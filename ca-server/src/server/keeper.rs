@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{Clock, Fingerprint, Reason, TrustBundle, Validity};
+use identity::{Clock, Fingerprint, Reason, TrustBundle, Validity, moment};
 use issuance::RootAuthority;
 use proto::Refusal;
 use runtime::readiness::Condition;
@@ -221,11 +221,11 @@ impl Keeper {
             }
             (None, Standing::Ended) => Ok(Some(format!(
                 "the signing authority ended at {}; activate a new one",
-                active.not_after()
+                moment(active.not_after())
             ))),
             (None, _) => Ok(Some(format!(
                 "the signing authority ends at {}, less than one leaf life ({}) from now; activate a new one",
-                active.not_after(),
+                moment(active.not_after()),
                 identity::duration::print(leaf_life)
             ))),
         }
@@ -239,7 +239,8 @@ impl Keeper {
         if last.is_none_or(|last| now >= last + WARN_EVERY) {
             *last = Some(now);
             tracing::warn!(
-                "the signing authority ends at {end}, past the middle of its life; prepare and activate a new one"
+                "the signing authority ends at {}, past the middle of its life; prepare and activate a new one",
+                moment(end)
             );
         }
     }
@@ -261,7 +262,10 @@ impl Keeper {
         let active = signers.active()?;
         self.metrics.authority_ends(active.not_after());
         let key_id = identity::hex::encode(active.key_id());
-        tracing::info!("signing authority {key_id} at work until {}", active.not_after());
+        tracing::info!(
+            "signing authority {key_id} at work until {}",
+            moment(active.not_after())
+        );
         self.authority
             .note_change("server", format!("activated authority {key_id}"));
         Ok(())

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::leaf::LeafError;
+use crate::validity::moment;
 use crate::{Fingerprint, Leaf, hex};
 
 /// A headline, facts, and what to do next.
@@ -75,10 +75,7 @@ impl Facts {
 
     /// Adds a moment, in RFC 3339.
     pub fn moment(self, label: &'static str, key: &'static str, at: OffsetDateTime) -> Self {
-        let text = at
-            .format(&Rfc3339)
-            .expect("years have four digits and the offset is UTC");
-        self.fact(label, key, text)
+        self.fact(label, key, moment(at))
     }
 
     /// Adds a sentence for people.

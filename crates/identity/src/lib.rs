@@ -24,5 +24,5 @@ pub use leaf::Leaf;
 pub use reason::{Kind, Reason};
 pub use serial::Serial;
 pub use spiffe_id::{SpiffeId, SpiffeIdError, TrustDomain};
-pub use validity::Validity;
+pub use validity::{Validity, moment};
 pub use verify::{PeerVerifier, Usage, VerifyError};

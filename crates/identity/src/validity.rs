@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Longest back-date of notBefore; a life under ten minutes is back-dated by a tenth of itself. Clients renew in the middle of
 /// notBefore..notAfter, so a fixed back-date would make short lives loop.
@@ -15,9 +16,17 @@ pub struct Validity {
     not_after: OffsetDateTime,
 }
 
+/// A moment for people and programs: RFC 3339, whole seconds.
+pub fn moment(at: OffsetDateTime) -> String {
+    // Only years beyond four digits have no such form; no certificate has one (RFC 5280 section 4.1.2.5).
+    whole_seconds(at)
+        .format(&Rfc3339)
+        .unwrap_or_else(|_| at.to_string())
+}
+
 /// An end that is not after its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("validity ends at {not_after}, expected an end after its beginning {not_before}")]
+#[error("validity ends at {}, expected an end after its beginning {}", moment(*not_after), moment(*not_before))]
 pub struct ValidityError {
     not_before: OffsetDateTime,
     not_after: OffsetDateTime,
@@ -97,6 +106,12 @@ mod tests {
         assert_eq!(short.not_after(), datetime!(2026-01-01 12:00:20 UTC));
         let long = Validity::starting(NOW, Duration::from_secs(86_400)).unwrap();
         assert_eq!(long.not_before(), datetime!(2026-01-01 11:59:00 UTC));
+    }
+
+    #[test]
+    fn a_moment_is_told_in_whole_seconds_of_utc() {
+        assert_eq!(moment(NOW), "2026-01-01T12:00:00Z");
+        assert_eq!(moment(datetime!(2026-01-01 13:00 +1)), "2026-01-01T12:00:00Z");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use crate::leaf::{Leaf, LeafError, SvidError};
+use crate::validity::moment;
 use crate::{Reason, SpiffeId, TrustBundle, TrustDomain};
 
 /// Most certificates in a chain that is looked at, the leaf included.
@@ -82,7 +83,7 @@ pub enum VerifyError {
         expected: &'static str,
     },
     /// The leaf, or what signed it, has ended.
-    #[error("certificate ended at {not_after}, it is now {now}")]
+    #[error("certificate ended at {}, it is now {}", moment(*not_after), moment(*now))]
     Expired {
         /// When it ended.
         not_after: OffsetDateTime,
@@ -90,7 +91,7 @@ pub enum VerifyError {
         now: OffsetDateTime,
     },
     /// The leaf, or what signed it, has not begun.
-    #[error("certificate begins at {not_before}, it is now {now}; do the clocks agree?")]
+    #[error("certificate begins at {}, it is now {}; do the clocks agree?", moment(*not_before), moment(*now))]
     NotYetValid {
         /// When it begins.
         not_before: OffsetDateTime,

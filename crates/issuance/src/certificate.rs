@@ -1,6 +1,6 @@
 //! Writes and signs certificates (RFC 5280 section 4.1): the one place where an authority's key meets a template.
 
-use identity::{KeyDigest, Reason, Serial, SpiffeId, TrustDomain, Validity};
+use identity::{KeyDigest, Reason, Serial, SpiffeId, TrustDomain, Validity, moment};
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
@@ -28,7 +28,7 @@ pub struct Issued {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
     /// Too little of the authority's life is left.
-    #[error("authority ends at {not_after}, it is now {now}; a new authority is needed")]
+    #[error("authority ends at {}, it is now {}; a new authority is needed", moment(*not_after), moment(*now))]
     Ended {
         /// When the authority ends.
         not_after: OffsetDateTime,
@@ -36,7 +36,7 @@ pub enum SignError {
         now: OffsetDateTime,
     },
     /// By this clock the authority has not begun.
-    #[error("authority begins at {not_before}, it is now {now}; is the clock right?")]
+    #[error("authority begins at {}, it is now {}; is the clock right?", moment(*not_before), moment(*now))]
     NotBegun {
         /// When the authority begins.
         not_before: OffsetDateTime,
