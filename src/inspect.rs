@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use client_lib::PrivateKey;
-use identity::{Facts, JoinToken, hex};
-use issuance::request_facts;
+use identity::{Facts, JoinToken, Reason, hex};
+use issuance::{CsrError, request_facts};
 use time::OffsetDateTime;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 use zeroize::Zeroizing;
@@ -31,6 +31,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure> {
     let path = &arguments.file;
+    if path.is_dir() {
+        let why = "is a folder, expected a file in it, such as svid.pem";
+        return Err(Failure::content(path, why));
+    }
     let contents = read(path).map_err(|e| Failure::file("read", path, &e))?;
     let found = inspect(&contents, OffsetDateTime::now_utc())
         .map_err(|why| Failure::content(path, why).at(Place::of_file(path)))?;
@@ -107,12 +111,22 @@ fn one_block(block: &pem::Pem, now: OffsetDateTime) -> Result<Facts, String> {
 fn der(contents: &[u8], now: OffsetDateTime) -> Result<Facts, String> {
     Facts::of_certificate(contents, now)
         .or_else(|_| crl(contents, now))
-        .or_else(|_| request(contents))
-        .map_err(|why| format!("is neither PEM, a join token, nor a certificate, CRL or CSR in DER ({why})"))
+        .or_else(|_| {
+            request_facts(contents).map_err(|e| match e.reason() {
+                Reason::CsrMalformed => {
+                    "is neither PEM, a join token, nor a certificate, CRL or CSR in DER".to_owned()
+                }
+                _ => would_refuse(&e),
+            })
+        })
 }
 
 fn request(der: &[u8]) -> Result<Facts, String> {
-    request_facts(der).map_err(|e| format!("the CA would refuse it: {}: {e}", e.reason()))
+    request_facts(der).map_err(|e| would_refuse(&e))
+}
+
+fn would_refuse(error: &CsrError) -> String {
+    format!("the CA would refuse it: {}: {error}", error.reason())
 }
 
 fn crl(der: &[u8], now: OffsetDateTime) -> Result<Facts, String> {
@@ -211,5 +225,7 @@ mod tests {
         ] {
             assert!(inspect(contents, OffsetDateTime::now_utc()).is_err());
         }
+        let why = inspect(b"hello", OffsetDateTime::now_utc()).err().unwrap();
+        assert!(!why.contains("refuse"), "nothing says that it is a CSR: {why}");
     }
 }
