@@ -60,7 +60,7 @@ pub(crate) struct Cli {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
     /// Folder of the instance; else SIGNET_DATA, else /var/lib/signet as root, $XDG_STATE_HOME/signet otherwise
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", display_order = 900)]
     pub(crate) data: Option<PathBuf>,
     /// How results and errors are printed
     #[arg(
@@ -69,7 +69,8 @@ pub(crate) struct Global {
         global = true,
         value_enum,
         value_name = "FORMAT",
-        default_value_t
+        default_value_t,
+        display_order = 901
     )]
     pub(crate) output: Format,
 }
