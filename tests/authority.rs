@@ -7,8 +7,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    AUTHORITY_PROFILE, OpensslRoot, Server, Settings, fails, http_get, openssl, program, run, signet,
-    wait_for,
+    AUTHORITY_PROFILE, OpensslRoot, Server, Settings, fails, http_get, openssl, program, root_ca_sign, run,
+    server_under_root, signet, wait_for,
 };
 
 const WEB: &str = "spiffe://example.org/ns/default/sa/web";
@@ -66,14 +66,23 @@ fn root_ca_init(out: &Path) {
         .arg(out));
 }
 
-fn root_ca_sign(root: &Path, csr: &Path, out: &Path, life: &str) {
-    run(program("root-ca")
-        .args(["sign", "--yes", "--life", life, "--root"])
-        .arg(root)
-        .arg("--csr")
-        .arg(csr)
-        .arg("--out")
-        .arg(out));
+/// Another authority under the root in the server's folder takes over.
+fn replace_authority(server: &Server) {
+    let (csr, chain, root) = (
+        server.path("second.csr"),
+        server.path("second.pem"),
+        server.path("root"),
+    );
+    run(server
+        .signet(&["authority", "prepare"])
+        .arg("--csr-out")
+        .arg(&csr));
+    root_ca_sign(&root, &csr, &chain, "90d");
+    run(&mut activation(
+        server.signet(&["authority", "activate"]),
+        &chain,
+        &root.join("root.pem"),
+    ));
 }
 
 /// Enrols `web` into the folder `name`, and has openssl verify it against this root.
@@ -239,29 +248,11 @@ fn a_server_without_authority_says_so_and_is_ready_once_one_is_activated() {
 
 #[test]
 fn leaves_of_the_old_and_the_new_authority_verify_each_other_and_nothing_restarts() {
-    let ceremony = Ceremony::new();
-    let (root, chain) = (ceremony.path("root"), ceremony.path("chain.pem"));
-    root_ca_init(&root);
-    root_ca_sign(&root, &ceremony.prepare(), &chain, "90d");
-    let root_certificate = root.join("root.pem");
-    run(&mut ceremony.activation(&chain, &root_certificate));
-    let server = ceremony.serve();
-    let root = server.path("root");
-    let root_certificate = root.join("root.pem");
-    let old = issue(&server, "old", &root_certificate);
-
-    let (csr, chain) = (server.path("second.csr"), server.path("second.pem"));
-    run(server
-        .signet(&["authority", "prepare"])
-        .arg("--csr-out")
-        .arg(&csr));
-    root_ca_sign(&root, &csr, &chain, "90d");
-    run(&mut activation(
-        server.signet(&["authority", "activate"]),
-        &chain,
-        &root_certificate,
-    ));
-    let new = issue(&server, "new", &root_certificate);
+    let server = server_under_root("90d");
+    let root = server.path("root/root.pem");
+    let old = issue(&server, "old", &root);
+    replace_authority(&server);
+    let new = issue(&server, "new", &root);
 
     let intermediate = |folder: &Path| {
         let svid = std::fs::read_to_string(folder.join("svid.pem")).expect("a certificate");
@@ -288,14 +279,8 @@ fn leaves_of_the_old_and_the_new_authority_verify_each_other_and_nothing_restart
 
 #[test]
 fn an_authority_near_its_end_clips_then_readiness_falls_and_a_new_one_takes_over_also_after_its_end() {
-    let ceremony = Ceremony::new();
-    let (root, chain) = (ceremony.path("root"), ceremony.path("chain.pem"));
-    root_ca_init(&root);
-    root_ca_sign(&root, &ceremony.prepare(), &chain, "16s");
-    run(&mut ceremony.activation(&chain, &root.join("root.pem")));
-    let server = ceremony.serve();
-    let root = server.path("root");
-    let web = issue(&server, "web", &root.join("root.pem"));
+    let server = server_under_root("16s");
+    let web = issue(&server, "web", &server.path("root/root.pem"));
     let end = |file: &Path| {
         run(openssl(server.folder())
             .args(["x509", "-noout", "-enddate", "-in"])
@@ -303,7 +288,7 @@ fn an_authority_near_its_end_clips_then_readiness_falls_and_a_new_one_takes_over
     };
     assert_eq!(
         end(&web.join("svid.pem")),
-        end(&server.path("chain.pem")),
+        end(&server.path("ca.pem")),
         "it is clipped"
     );
 
@@ -324,19 +309,9 @@ fn an_authority_near_its_end_clips_then_readiness_falls_and_a_new_one_takes_over
     );
     reason(&server, "the signing authority ended at");
 
-    let (csr, chain) = (server.path("second.csr"), server.path("second.pem"));
-    run(server
-        .signet(&["authority", "prepare"])
-        .arg("--csr-out")
-        .arg(&csr));
-    root_ca_sign(&root, &csr, &chain, "90d");
-    run(&mut activation(
-        server.signet(&["authority", "activate"]),
-        &chain,
-        &root.join("root.pem"),
-    ));
+    replace_authority(&server);
     run(&mut server.signet(&["health", "--wait", "30s"]));
-    issue(&server, "again", &root.join("root.pem"));
+    issue(&server, "again", &server.path("root/root.pem"));
 }
 
 #[test]
