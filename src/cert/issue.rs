@@ -131,15 +131,9 @@ pub(super) async fn run(arguments: Arguments, global: &Global) -> Result<(), Fai
 
 /// A key that will never be accepted is not tried again.
 pub(super) fn forget(folder: &Folder, reason: Reason) {
-    let is_about_the_key = matches!(
-        reason,
-        Reason::KeyBound
-            | Reason::KeyCompromised
-            | Reason::KeyWeak
-            | Reason::KeyType
-            | Reason::KeyIsAuthority
-    );
-    if is_about_the_key && let Err(error) = folder.forget_pending() {
+    if reason.is_about_the_key()
+        && let Err(error) = folder.forget_pending()
+    {
         output::remark(&format!("warning: {error}"));
     }
 }

@@ -166,7 +166,7 @@ impl Keeper {
                     tracing::warn!(%error, "certificate is used but not stored");
                 }
             }
-            Err(error) if is_about_the_key(error.reason()) => {
+            Err(error) if error.reason().is_about_the_key() => {
                 self.pending = None;
                 if let Some(folder) = self.folder.clone() {
                     blocking(move || folder.forget_pending()).await?;
@@ -209,17 +209,6 @@ fn newer_bundle(snapshot: &Snapshot, other: &Arc<TrustBundle>) -> Snapshot {
         other
     };
     Snapshot::new(snapshot.svid().clone(), bundle.clone())
-}
-
-fn is_about_the_key(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::KeyBound
-            | Reason::KeyCompromised
-            | Reason::KeyWeak
-            | Reason::KeyType
-            | Reason::KeyIsAuthority
-    )
 }
 
 /// Runs file work where it may wait.

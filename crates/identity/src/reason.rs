@@ -148,6 +148,18 @@ impl Reason {
         Reason::Internal,
     ];
 
+    /// Whether the caller's key is what was refused: no request with it will ever be granted, so it is not to be tried again.
+    pub fn is_about_the_key(self) -> bool {
+        matches!(
+            self,
+            Reason::KeyBound
+                | Reason::KeyCompromised
+                | Reason::KeyWeak
+                | Reason::KeyType
+                | Reason::KeyIsAuthority
+        )
+    }
+
     /// The word on the wire.
     pub fn word(self) -> &'static str {
         match self {
@@ -269,6 +281,17 @@ impl std::fmt::Display for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_reason_of_a_key_is_about_the_key_and_no_other() {
+        for reason in Reason::ALL {
+            assert_eq!(
+                reason.is_about_the_key(),
+                reason.word().starts_with("KEY_"),
+                "{reason}"
+            );
+        }
+    }
 
     #[test]
     fn words_are_distinct_and_read_back() {
