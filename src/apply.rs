@@ -124,7 +124,7 @@ fn to_message(document: &Document) -> v1::Resource {
         kind: document.kind.word().to_owned(),
         namespace: document.namespace.clone(),
         name: document.name.clone(),
-        document_json: document.json.to_string().into_bytes(),
+        document_json: document.json.clone().into_bytes(),
         revision: 0,
         created_at: None,
     }

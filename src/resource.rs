@@ -185,7 +185,7 @@ fn stored(resource: &v1::Resource) -> Result<Document, Failure> {
 pub(crate) fn registration(resource: &v1::Resource) -> Result<Registration, Failure> {
     let document = Document::from_json(&resource.document_json).map_err(|e| Failure::new(e.reason(), e))?;
     match document.resource {
-        Resource::Registration(registration) => Ok(registration),
+        Resource::Registration(registration) => Ok(*registration),
         _ => Err(Failure::internal(format!(
             "answer of the server: {} is a {}, expected a registration",
             document.name, document.kind

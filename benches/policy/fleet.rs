@@ -41,7 +41,7 @@ impl Fleet {
 
     /// Of the namespace, and of four of its services.
     fn peers(&mut self, number: usize) {
-        let (name, mode) = (namespace(number), ["STRICT", "PERMISSIVE", "UNSET"][number % 3]);
+        let (name, mode) = (namespace(number), ["STRICT", "PERMISSIVE"][number % 2]);
         let spec = format!("  mtls:\n    mode: {mode}\n");
         peer(&mut self.policies, &name, "default", &spec);
         for service in 1..EACH / 2 {

@@ -154,7 +154,7 @@ impl Bench {
             kind: document.kind.word().to_owned(),
             namespace: document.namespace,
             name: document.name,
-            document_json: document.json.to_string().into_bytes(),
+            document_json: document.json.clone().into_bytes(),
         }];
         self.submit(Command::Apply {
             resources,

@@ -112,7 +112,7 @@ fn parse(document_json: &[u8]) -> Result<Registration, Refusal> {
         )
     })?;
     match document.resource {
-        Resource::Registration(registration) => Ok(registration),
+        Resource::Registration(registration) => Ok(*registration),
         _ => Err(Refusal::new(
             Reason::Internal,
             format!("a stored registration is a {}", document.kind),

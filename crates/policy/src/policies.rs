@@ -53,7 +53,7 @@ pub struct Workload<'a> {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Of<T> {
     pub(crate) origin: Origin,
-    pub(crate) value: T,
+    pub(crate) value: Arc<T>,
 }
 
 /// All lists are in the order of `by_age`.
@@ -78,8 +78,7 @@ impl Policies {
         };
         let mut documents: Vec<(usize, &Document)> = documents.into_iter().enumerate().collect();
         // The text decides between documents of one name, so that the order of files never does.
-        let by_text = |a: &Document, b: &Document| a.json.to_string().cmp(&b.json.to_string());
-        documents.sort_by(|(_, a), (_, b)| by_age(&key(a), &key(b)).then_with(|| by_text(a, b)));
+        documents.sort_by(|(_, a), (_, b)| by_age(&key(a), &key(b)).then_with(|| a.json.cmp(&b.json)));
         for (index, document) in documents {
             policies.insert(index, document);
         }
@@ -154,7 +153,7 @@ impl Policies {
             Resource::ServiceEntry(entry) => {
                 let service = Arc::new(Service {
                     origin,
-                    entry: entry.clone(),
+                    entry: Arc::clone(entry),
                 });
                 for host in entry.hosts() {
                     insert(self.hosts.of_mut(host), Arc::clone(&service));
@@ -188,9 +187,9 @@ fn insert<T: Comes>(list: &mut Vec<T>, new: T) {
     list.insert(list.partition_point(after), new);
 }
 
-impl<T: Clone> Of<T> {
-    fn new(origin: Origin, value: &T) -> Self {
-        let value = value.clone();
+impl<T> Of<T> {
+    fn new(origin: Origin, value: &Arc<T>) -> Self {
+        let value = Arc::clone(value);
         Self { origin, value }
     }
 }

@@ -10,7 +10,7 @@ use crate::policies::{Origin, Policies, Workload};
 #[derive(Debug, PartialEq)]
 pub struct Service {
     pub(crate) origin: Origin,
-    pub(crate) entry: ServiceEntry,
+    pub(crate) entry: Arc<ServiceEntry>,
 }
 
 impl Service {
@@ -65,7 +65,7 @@ impl Policies {
         own.or_else(|| {
             service.entry.selector()?;
             let namespace = self.namespaces.get(&service.origin.namespace)?;
-            namespace.workloads.iter().map(|of| &of.value).find(is_it)
+            namespace.workloads.iter().map(|of| of.value.as_ref()).find(is_it)
         })
     }
 

@@ -2,6 +2,7 @@
 //! makes the rest. kubectl's additions to an object are accepted; they change nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 use time::OffsetDateTime;
@@ -12,6 +13,7 @@ use crate::error::{Position, ResourceError, Warning};
 use crate::fields::{Field, Findings, Object};
 use crate::kind::Kind;
 use crate::peer_authentication::PeerAuthentication;
+use crate::places::Places;
 use crate::registration::Registration;
 use crate::service_entry::ServiceEntry;
 use crate::tree::{self, Node};
@@ -65,28 +67,28 @@ pub struct Document {
     /// `metadata.creationTimestamp` as the text has it. It decides between policies of one scope, and is no part of `json`:
     /// of a stored document the server says it.
     pub created: Option<OffsetDateTime>,
-    /// The whole object with its namespace, without what a server writes into it.
-    pub json: Json,
+    /// The whole object with its namespace as JSON, its keys in order, without what a server writes into it.
+    pub json: String,
     /// The usable value.
     pub resource: Resource,
     /// Legal, and perhaps not meant.
     pub warnings: Vec<Warning>,
-    tree: Node,
+    places: Places,
 }
 
-/// The usable value of a document.
+/// The usable value of a document; sets that are compiled of policies share it.
 #[derive(Clone, Debug)]
 pub enum Resource {
     /// Who may have which identity.
-    Registration(Registration),
+    Registration(Box<Registration>),
     /// Which connections a workload takes.
-    PeerAuthentication(PeerAuthentication),
+    PeerAuthentication(Arc<PeerAuthentication>),
     /// How clients connect to a service.
-    DestinationRule(DestinationRule),
+    DestinationRule(Arc<DestinationRule>),
     /// A service.
-    ServiceEntry(ServiceEntry),
+    ServiceEntry(Arc<ServiceEntry>),
     /// One workload.
-    WorkloadEntry(WorkloadEntry),
+    WorkloadEntry(Arc<WorkloadEntry>),
 }
 
 /// What every kind has beside its `spec`.
@@ -103,14 +105,14 @@ pub fn parse(text: &str, source_name: &str) -> Result<Vec<Document>, Vec<Resourc
     let nodes = tree::read_yaml(text, source_name).map_err(|error| vec![error])?;
     let mut findings = Findings::new(source_name);
     let mut documents = Vec::new();
-    for node in nodes {
+    for node in &nodes {
         let root = Field {
-            node: &node,
+            node,
             path: String::new(),
         };
         match items(&root, &mut findings) {
             Some(items) => {
-                let of_item = |item: &Field<'_>| Some(one(item, &mut findings)?.of(item.node.clone()));
+                let of_item = |item: &Field<'_>| Some(one(item, &mut findings)?.of(item.node));
                 documents.extend(items.iter().filter_map(of_item));
             }
             None => documents.extend(one(&root, &mut findings).map(|checked| checked.of(node))),
@@ -126,13 +128,14 @@ pub fn parse(text: &str, source_name: &str) -> Result<Vec<Document>, Vec<Resourc
 impl Document {
     /// Parses one JSON object that travelled; the first fault is told, without position.
     pub fn from_json(bytes: &[u8]) -> Result<Self, ResourceError> {
-        Self::of_node(tree::read_json(bytes, MAX_DOCUMENT_BYTES)?).map_err(|mut errors| errors.swap_remove(0))
+        Self::of_node(&tree::read_json(bytes, MAX_DOCUMENT_BYTES)?)
+            .map_err(|mut errors| errors.swap_remove(0))
     }
 
     /// Where a field such as `spec.callers[2]` stands in the text, or the deepest on the way to it that there is; the beginning of
     /// the document for an empty name.
     pub fn place(&self, field: &str) -> Position {
-        self.tree.place(field)
+        self.places.find(field)
     }
 
     /// Makes a document of a value built here; as valid as one that was written.
@@ -140,10 +143,10 @@ impl Document {
         Self::from_json(json.to_string().as_bytes())
     }
 
-    fn of_node(node: Node) -> Result<Self, Vec<ResourceError>> {
+    fn of_node(node: &Node) -> Result<Self, Vec<ResourceError>> {
         let mut findings = Findings::new("");
         let root = Field {
-            node: &node,
+            node,
             path: String::new(),
         };
         match one(&root, &mut findings) {
@@ -182,22 +185,21 @@ fn one(root: &Field<'_>, findings: &mut Findings) -> Option<Checked> {
     }
     let (kind, names, spec) = (kind?, names?, spec?);
     let resource = match kind {
-        Kind::Registration => Registration::check(&names, &spec, findings).map(Resource::Registration),
+        Kind::Registration => {
+            Registration::check(&names, &spec, findings).map(|value| Resource::Registration(value.into()))
+        }
         Kind::PeerAuthentication => {
-            PeerAuthentication::check(&spec, findings).map(Resource::PeerAuthentication)
+            PeerAuthentication::check(&spec, findings).map(|value| Resource::PeerAuthentication(value.into()))
         }
-        Kind::DestinationRule => {
-            DestinationRule::check(&names.namespace, &spec, findings).map(Resource::DestinationRule)
-        }
-        Kind::ServiceEntry => {
-            ServiceEntry::check(&names.namespace, &spec, findings).map(Resource::ServiceEntry)
-        }
-        Kind::WorkloadEntry => {
-            WorkloadEntry::check(&names.labels, &spec, findings).map(Resource::WorkloadEntry)
-        }
+        Kind::DestinationRule => DestinationRule::check(&names.namespace, &spec, findings)
+            .map(|value| Resource::DestinationRule(value.into())),
+        Kind::ServiceEntry => ServiceEntry::check(&names.namespace, &spec, findings)
+            .map(|value| Resource::ServiceEntry(value.into())),
+        Kind::WorkloadEntry => WorkloadEntry::check(&names.labels, &spec, findings)
+            .map(|value| Resource::WorkloadEntry(value.into())),
     };
-    let json = canonical(root.node, kind, &names);
-    let length = json.to_string().len();
+    let json = canonical(root.node, kind, &names).to_string();
+    let length = json.len();
     if length > MAX_DOCUMENT_BYTES {
         findings.wrong(
             root,
@@ -220,14 +222,14 @@ fn one(root: &Field<'_>, findings: &mut Findings) -> Option<Checked> {
 struct Checked {
     kind: Kind,
     names: Names,
-    json: Json,
+    json: String,
     resource: Resource,
     warnings: Vec<Warning>,
 }
 
 impl Checked {
     /// With the text that it was made from.
-    fn of(self, tree: Node) -> Document {
+    fn of(self, text: &Node) -> Document {
         Document {
             kind: self.kind,
             namespace: self.names.namespace,
@@ -237,7 +239,7 @@ impl Checked {
             json: self.json,
             resource: self.resource,
             warnings: self.warnings,
-            tree,
+            places: Places::of(text),
         }
     }
 }

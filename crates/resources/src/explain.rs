@@ -225,7 +225,7 @@ spec: { role: device, spiffeId: '/device/{{ certificate.id }}', callers: [ 'cert
 ";
         let documents = parse(text, "").unwrap();
         let registration = |document: crate::Document| match document.resource {
-            Resource::Registration(registration) => registration,
+            Resource::Registration(registration) => *registration,
             _ => panic!("not a registration"),
         };
         documents.into_iter().map(registration).collect()

@@ -11,6 +11,7 @@ mod labels;
 mod network;
 mod pattern;
 mod peer_authentication;
+mod places;
 mod registration;
 mod service_entry;
 mod template;

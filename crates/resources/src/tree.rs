@@ -47,26 +47,6 @@ pub(crate) enum Value {
     Map(Vec<Entry>),
 }
 
-impl Node {
-    /// Where the value under a path such as `spec.callers[2]` begins, or the deepest on the way to it that there is.
-    pub(crate) fn place(&self, path: &str) -> Position {
-        let mut node = self;
-        for step in path.split(['.', '[']).map(|step| step.trim_end_matches(']')) {
-            let below = match &node.value {
-                Value::Map(entries) => entries
-                    .iter()
-                    .find(|entry| entry.key == step)
-                    .map(|entry| &entry.node),
-                Value::List(items) => step.parse::<usize>().ok().and_then(|index| items.get(index)),
-                _ => None,
-            };
-            let Some(below) = below else { break };
-            node = below;
-        }
-        node.at
-    }
-}
-
 /// Reads all documents of a YAML text (JSON is one); empty documents are skipped.
 pub(crate) fn read_yaml(text: &str, file: &str) -> Result<Vec<Node>, ResourceError> {
     if text.len() > MAX_TEXT_BYTES {

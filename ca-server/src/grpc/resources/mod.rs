@@ -188,7 +188,7 @@ fn new_resource(document: Document) -> NewResource {
         kind: document.kind.word().to_owned(),
         namespace: document.namespace,
         name: document.name,
-        document_json: document.json.to_string().into_bytes(),
+        document_json: document.json.into_bytes(),
     }
 }
 

@@ -185,7 +185,7 @@ fn registration(id: &str, wish: &Wish) -> Result<ResourceRow, Refusal> {
         kind: document.kind.word().to_owned(),
         namespace: document.namespace,
         name: document.name,
-        document_json: document.json.to_string().into_bytes(),
+        document_json: document.json.into_bytes(),
         ..ResourceRow::default()
     })
 }

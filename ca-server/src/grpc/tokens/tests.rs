@@ -50,7 +50,7 @@ async fn apply(bench: &Bench, name: &str, spec: &str) {
         kind: document.kind.word().to_owned(),
         namespace: document.namespace,
         name: document.name,
-        document_json: document.json.to_string().into_bytes(),
+        document_json: document.json.clone().into_bytes(),
     };
     let command = Command::Apply {
         resources: vec![resource],

@@ -19,7 +19,7 @@ fn older(a: &Document, b: &Document) -> Ordering {
 
 fn policies(documents: &[Document]) -> impl Iterator<Item = (&Document, &PeerAuthentication)> {
     documents.iter().filter_map(|document| match &document.resource {
-        Resource::PeerAuthentication(policy) => Some((document, policy)),
+        Resource::PeerAuthentication(policy) => Some((document, policy.as_ref())),
         _ => None,
     })
 }

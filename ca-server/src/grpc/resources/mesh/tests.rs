@@ -47,7 +47,7 @@ impl Bench {
             kind: document.kind.word().to_owned(),
             namespace: document.namespace,
             name: document.name,
-            document_json: document.json.to_string().into_bytes(),
+            document_json: document.json.into_bytes(),
         });
         let command = Command::Apply {
             resources: resources.collect(),

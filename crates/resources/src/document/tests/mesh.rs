@@ -1,5 +1,6 @@
 //! Istio's kinds: what they mean, and each way in which a document is refused, with the place and the words.
 
+use super::json;
 use crate::labels::ExportTo;
 use crate::{Kind, Location, Mode, Protocol, Resource, TlsMode, parse};
 
@@ -188,7 +189,7 @@ fn every_api_version_of_a_kind_is_read_and_kept_under_one() {
         for version in kind.api_versions() {
             let text = document(kind, spec).replace(kind.api_version(), version);
             let read = parse(&text, "").unwrap().remove(0);
-            assert_eq!(read.json["apiVersion"], kind.api_version(), "{version}");
+            assert_eq!(json(&read)["apiVersion"], kind.api_version(), "{version}");
         }
         let other = document(kind, spec).replace(kind.api_version(), "istio.io/v1");
         assert!(parse(&other, "").is_err());
@@ -294,7 +295,7 @@ fn the_age_of_a_document_is_read_and_no_part_of_what_is_stored() {
         .replace("name: a", "name: a, creationTimestamp: \"2026-01-01T00:00:00Z\"");
     let read = parse(&text, "").unwrap().remove(0);
     assert_eq!(read.created.unwrap().unix_timestamp(), 1_767_225_600);
-    assert!(read.json["metadata"].get("creationTimestamp").is_none());
+    assert!(json(&read)["metadata"].get("creationTimestamp").is_none());
     let wrong = text.replace("2026-01-01T00:00:00Z", "yesterday");
     assert_eq!(
         parse(&wrong, "").unwrap_err()[0].field,
