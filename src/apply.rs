@@ -17,7 +17,8 @@ use crate::message;
 use crate::output;
 
 pub(crate) const EXAMPLE: &str = "Examples:\n  signet apply -f registrations/ --dry-run\n  \
-    signet apply -f web.yaml -f details.yaml";
+    signet apply -f web.yaml -f details.yaml\n\n\
+    What would clash is told, as `signet analyze` finds it, and applied all the same.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {

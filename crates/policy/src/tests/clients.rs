@@ -3,11 +3,11 @@
 use super::{compiled, enrolled, labels};
 use crate::{Target, Workload};
 
-/// Rules, the client's namespace, subset and port, and what is sent, by which part of which rule, to `a.shop.svc.cluster.local`.
+/// What a rule says, by its number; rules, the client's namespace, subset and port, and what is sent, by which part of which rule, to `a.shop.svc.cluster.local`.
 const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
-    ("no rule is automatic", "", "web", "", 80, "mtls automatic -"),
+    ("11: no rule is automatic", "", "web", "", 80, "mtls automatic -"),
     (
-        "the client's namespace goes first",
+        "9: the client's namespace goes first",
         "dr web/c { host: a.shop.svc.cluster.local, trafficPolicy: { tls: { mode: DISABLE } } }
          dr shop/s { host: a, trafficPolicy: { tls: { mode: SIMPLE } } }
          dr istio-system/r { host: '*.local', trafficPolicy: { tls: { mode: ISTIO_MUTUAL } } }",
@@ -17,7 +17,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "plaintext rule web/c",
     ),
     (
-        "then the service's",
+        "9: then the service's",
         "dr shop/s { host: a, trafficPolicy: { tls: { mode: SIMPLE } } }
          dr istio-system/r { host: '*.local', trafficPolicy: { tls: { mode: ISTIO_MUTUAL } } }",
         "web",
@@ -26,7 +26,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "tls rule shop/s",
     ),
     (
-        "then the root's",
+        "9: then the root's",
         "dr istio-system/r { host: '*.local', trafficPolicy: { tls: { mode: ISTIO_MUTUAL } } }",
         "web",
         "",
@@ -34,7 +34,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "mtls rule istio-system/r",
     ),
     (
-        "a rule that is not exported to the client does not count",
+        "9: a rule that is not exported to the client does not count",
         "dr shop/s { host: a, exportTo: [ . ], trafficPolicy: { tls: { mode: SIMPLE } } }
          dr istio-system/r { host: '*.local', exportTo: [ shop ], trafficPolicy: { tls: { mode: SIMPLE } } }",
         "web",
@@ -43,7 +43,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "mtls automatic -",
     ),
     (
-        "one that is exported to it counts",
+        "9: one that is exported to it counts",
         "dr shop/s { host: a, exportTo: [ web ], trafficPolicy: { tls: { mode: SIMPLE } } }",
         "web",
         "",
@@ -51,7 +51,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "tls rule shop/s",
     ),
     (
-        "other namespaces have no say",
+        "9: other namespaces have no say",
         "dr mail/x { host: a.shop.svc.cluster.local, trafficPolicy: { tls: { mode: DISABLE } } }",
         "web",
         "",
@@ -59,7 +59,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "mtls automatic -",
     ),
     (
-        "a short host is one of the rule's namespace",
+        "9: a short host is one of the rule's namespace",
         "dr web/c { host: a, trafficPolicy: { tls: { mode: DISABLE } } }",
         "web",
         "",
@@ -67,7 +67,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "mtls automatic -",
     ),
     (
-        "exact beats wildcard",
+        "9: exact beats wildcard",
         "dr web/w@01 { host: '*.shop.svc.cluster.local', trafficPolicy: { tls: { mode: DISABLE } } }
          dr web/e@02 { host: a.shop.svc.cluster.local, trafficPolicy: { tls: { mode: SIMPLE } } }",
         "web",
@@ -76,7 +76,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "tls rule web/e",
     ),
     (
-        "the longest wildcard wins",
+        "9: the longest wildcard wins",
         "dr web/x@01 { host: '*.local', trafficPolicy: { tls: { mode: DISABLE } } }
          dr web/y@02 { host: '*.svc.cluster.local', trafficPolicy: { tls: { mode: SIMPLE } } }
          dr web/z { host: '*', trafficPolicy: { tls: { mode: DISABLE } } }",
@@ -86,7 +86,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "tls rule web/y",
     ),
     (
-        "a wildcard does not match its own suffix",
+        "9: a wildcard does not match its own suffix",
         "dr web/w { host: '*.a.shop.svc.cluster.local', trafficPolicy: { tls: { mode: DISABLE } } }",
         "web",
         "",
@@ -94,7 +94,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "mtls automatic -",
     ),
     (
-        "a level with a match wins whole, even if it says nothing of tls",
+        "9: a level with a match wins whole, even if it says nothing of tls",
         "dr web/c { host: '*.local' }
          dr shop/s { host: a, trafficPolicy: { tls: { mode: DISABLE } } }",
         "web",
@@ -103,7 +103,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "mtls automatic -",
     ),
     (
-        "of one host in one namespace the oldest counts alone",
+        "9: of one host in one namespace the oldest counts alone",
         "dr shop/a@02 { host: a, trafficPolicy: { tls: { mode: DISABLE } } }
          dr shop/b@01 { host: a.shop.svc.cluster.local }",
         "web",
@@ -112,7 +112,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "mtls automatic -",
     ),
     (
-        "and the subsets of all are joined",
+        "9: and the subsets of all are joined",
         "dr shop/a@01 { host: a, trafficPolicy: { tls: { mode: SIMPLE } } }
          dr shop/b@02 { host: a, subsets: [ { name: v1, trafficPolicy: { tls: { mode: DISABLE } } } ] }",
         "web",
@@ -121,7 +121,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "plaintext subset shop/b",
     ),
     (
-        "subset port before subset",
+        "10: subset port before subset",
         "dr shop/a { host: a, subsets: [ { name: v1, trafficPolicy: { tls: { mode: DISABLE }, portLevelSettings: [ { port: { number: 80 }, tls: { mode: SIMPLE } } ] } } ] }",
         "web",
         "v1",
@@ -129,7 +129,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "tls subsetPort shop/a",
     ),
     (
-        "subset before rule port",
+        "10: subset before rule port",
         "dr shop/a { host: a, trafficPolicy: { portLevelSettings: [ { port: { number: 80 }, tls: { mode: SIMPLE } } ] }, subsets: [ { name: v1, trafficPolicy: { tls: { mode: DISABLE } } } ] }",
         "web",
         "v1",
@@ -137,7 +137,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "plaintext subset shop/a",
     ),
     (
-        "a subset without tls has the rule port's",
+        "10: a subset without tls has the rule port's",
         "dr shop/a { host: a, trafficPolicy: { tls: { mode: DISABLE }, portLevelSettings: [ { port: { number: 80 }, tls: { mode: SIMPLE } } ] }, subsets: [ { name: v1 } ] }",
         "web",
         "v1",
@@ -145,7 +145,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "tls port shop/a",
     ),
     (
-        "rule port before rule",
+        "10: rule port before rule",
         "dr shop/a { host: a, trafficPolicy: { tls: { mode: DISABLE }, portLevelSettings: [ { port: { number: 80 }, tls: { mode: SIMPLE } } ] } }",
         "web",
         "",
@@ -153,7 +153,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "tls port shop/a",
     ),
     (
-        "other ports have the rule's",
+        "10: other ports have the rule's",
         "dr shop/a { host: a, trafficPolicy: { tls: { mode: DISABLE }, portLevelSettings: [ { port: { number: 80 }, tls: { mode: SIMPLE } } ] } }",
         "web",
         "",
@@ -161,7 +161,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "plaintext rule shop/a",
     ),
     (
-        "a port without tls inherits none",
+        "10: a port without tls inherits none",
         "dr shop/a { host: a, trafficPolicy: { tls: { mode: DISABLE }, portLevelSettings: [ { port: { number: 80 } } ] } }",
         "web",
         "",
@@ -169,7 +169,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "mtls automatic -",
     ),
     (
-        "tls without a mode is plaintext",
+        "8: tls without a mode is plaintext",
         "dr shop/a { host: a, trafficPolicy: { tls: {} } }",
         "web",
         "",
@@ -177,7 +177,7 @@ const RULES: &[(&str, &str, &str, &str, u16, &str)] = &[
         "plaintext rule shop/a",
     ),
     (
-        "own files are mutual TLS too",
+        "8: own files are mutual TLS too",
         "dr shop/a { host: a, trafficPolicy: { tls: { mode: MUTUAL, clientCertificate: c, privateKey: k } } }",
         "web",
         "",

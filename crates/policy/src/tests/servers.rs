@@ -4,85 +4,85 @@ use resources::Kind;
 
 use super::{compiled, enrolled, labels};
 
-/// Policies, the port asked about (0: none), and mode, level and policy for `app=a` in namespace `shop`.
+/// What a rule says, by its number; policies, the port asked about (0: none), and mode, level and policy for `app=a` in `shop`.
 const MODES: &[(&str, &str, u16, &str)] = &[
-    ("nothing is PERMISSIVE", "", 0, "PERMISSIVE default -"),
+    ("1: nothing is PERMISSIVE", "", 0, "PERMISSIVE default -"),
     (
-        "the mesh decides",
+        "1: the mesh decides",
         "pa istio-system/m { mtls: { mode: STRICT } }",
         0,
         "STRICT mesh istio-system/m",
     ),
     (
-        "the namespace overrides the mesh",
+        "1: the namespace overrides the mesh",
         "pa istio-system/m { mtls: { mode: STRICT } }
          pa shop/n { mtls: { mode: DISABLE } }",
         0,
         "DISABLE namespace shop/n",
     ),
     (
-        "a namespace that is UNSET leaves it to the mesh",
+        "1: a namespace that is UNSET leaves it to the mesh",
         "pa istio-system/m { mtls: { mode: STRICT } }
          pa shop/n { mtls: { mode: UNSET } }",
         0,
         "STRICT mesh istio-system/m",
     ),
     (
-        "the workload overrides the namespace",
+        "1: the workload overrides the namespace",
         "pa shop/n { mtls: { mode: STRICT } }
          pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: DISABLE } }",
         0,
         "DISABLE workload shop/w",
     ),
     (
-        "all labels of a selector must be equal",
+        "2: all labels of a selector must be equal",
         "pa shop/w { selector: { matchLabels: { app: a, v: '1' } }, mtls: { mode: STRICT } }
          pa shop/x { selector: { matchLabels: { app: b } }, mtls: { mode: STRICT } }",
         0,
         "PERMISSIVE default -",
     ),
     (
-        "an empty selector is none",
+        "2: an empty selector is none",
         "pa shop/n { selector: { matchLabels: {} }, mtls: { mode: STRICT } }",
         0,
         "STRICT namespace shop/n",
     ),
     (
-        "a selector in the root namespace is ignored",
+        "2: a selector in the root namespace is ignored",
         "pa istio-system/m { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT } }",
         0,
         "PERMISSIVE default -",
     ),
     (
-        "other namespaces do not count",
+        "2: other namespaces do not count",
         "pa web/n { mtls: { mode: STRICT } }
          pa web/w { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT } }",
         0,
         "PERMISSIVE default -",
     ),
     (
-        "the oldest of a scope wins",
+        "3: the oldest of a scope wins",
         "pa shop/a@09 { mtls: { mode: DISABLE } }
          pa shop/b@01 { mtls: { mode: STRICT } }",
         0,
         "STRICT namespace shop/b",
     ),
     (
-        "then the first by name",
+        "3: then the first by name",
         "pa shop/b@01 { mtls: { mode: DISABLE } }
          pa shop/a@01 { mtls: { mode: STRICT } }",
         0,
         "STRICT namespace shop/a",
     ),
     (
-        "what has an age goes before what has none",
+        "3: what has an age goes before what has none",
         "pa shop/a { mtls: { mode: DISABLE } }
          pa shop/b@59 { mtls: { mode: STRICT } }",
         0,
         "STRICT namespace shop/b",
     ),
     (
-        "losers are dropped whole, so an UNSET winner hides them",
+        "3: losers are dropped whole, so an UNSET winner hides them",
         "pa istio-system/m { mtls: { mode: STRICT } }
          pa shop/a@01 { mtls: { mode: UNSET } }
          pa shop/b@02 { mtls: { mode: DISABLE } }",
@@ -90,39 +90,39 @@ const MODES: &[(&str, &str, u16, &str)] = &[
         "STRICT mesh istio-system/m",
     ),
     (
-        "workload policies are never merged",
+        "3: workload policies are never merged",
         "pa shop/a@01 { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT } }
          pa shop/b@02 { selector: { matchLabels: { app: a } }, portLevelMtls: { 80: { mode: DISABLE } } }",
         80,
         "STRICT workload shop/a",
     ),
     (
-        "a port overrides its workload",
+        "4: a port overrides its workload",
         "pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT }, portLevelMtls: { 80: { mode: DISABLE } } }",
         80,
         "DISABLE port shop/w",
     ),
     (
-        "other ports have the workload's mode",
+        "4: other ports have the workload's mode",
         "pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT }, portLevelMtls: { 80: { mode: DISABLE } } }",
         81,
         "STRICT workload shop/w",
     ),
     (
-        "a port that is UNSET has the workload's mode",
+        "4: a port that is UNSET has the workload's mode",
         "pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT }, portLevelMtls: { 80: { mode: UNSET } } }",
         80,
         "STRICT workload shop/w",
     ),
     (
-        "a port that is empty has the resolved mode, here the mesh's",
+        "4: a port that is empty has the resolved mode, here the mesh's",
         "pa istio-system/m { mtls: { mode: STRICT } }
          pa shop/w { selector: { matchLabels: { app: a } }, portLevelMtls: { 80: {} } }",
         80,
         "STRICT mesh istio-system/m",
     ),
     (
-        "trap: strict mesh, unset namespace and workload, and one permissive port: that port",
+        "7: strict mesh, unset namespace and workload, and one permissive port: that port",
         "pa istio-system/m { mtls: { mode: STRICT } }
          pa shop/n { mtls: { mode: UNSET } }
          pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: UNSET }, portLevelMtls: { 80: { mode: PERMISSIVE } } }",
@@ -130,7 +130,7 @@ const MODES: &[(&str, &str, u16, &str)] = &[
         "PERMISSIVE port shop/w",
     ),
     (
-        "trap: and every other port is strict",
+        "7: and every other port is strict",
         "pa istio-system/m { mtls: { mode: STRICT } }
          pa shop/n { mtls: { mode: UNSET } }
          pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: UNSET }, portLevelMtls: { 80: { mode: PERMISSIVE } } }",
@@ -138,14 +138,14 @@ const MODES: &[(&str, &str, u16, &str)] = &[
         "STRICT mesh istio-system/m",
     ),
     (
-        "trap: unset workload, strict parent, port DISABLE opens that port",
+        "7: unset workload, strict parent, port DISABLE opens that port",
         "pa shop/n { mtls: { mode: STRICT } }
          pa shop/w { selector: { matchLabels: { app: a } }, portLevelMtls: { 80: { mode: DISABLE } } }",
         80,
         "DISABLE port shop/w",
     ),
     (
-        "trap: mesh DISABLE, workload STRICT",
+        "7: mesh DISABLE, workload STRICT",
         "pa istio-system/m { mtls: { mode: DISABLE } }
          pa shop/w { selector: { matchLabels: { app: a } }, mtls: { mode: STRICT } }",
         80,
@@ -163,6 +163,17 @@ fn the_mode_of_a_workload_is_that_of_its_nearest_policy() {
         let found = format!("{} {} {policy}", inbound.mode.word(), inbound.level.word());
         assert_eq!(found, *expected, "{what}");
     }
+}
+
+#[test]
+fn in_the_root_namespace_the_meshs_policy_is_that_of_its_own_workloads_and_selectors_are_ignored() {
+    let policies = compiled(
+        "pa istio-system/m { mtls: { mode: STRICT } }
+         pa istio-system/w { selector: { matchLabels: { app: a } }, mtls: { mode: DISABLE }, portLevelMtls: { 80: { mode: DISABLE } } }",
+    );
+    let app = labels("app=a");
+    let inbound = policies.inbound(&enrolled("istio-system", &app), Some(80));
+    assert_eq!((inbound.mode.word(), inbound.level.word()), ("STRICT", "mesh"));
 }
 
 #[test]
