@@ -79,3 +79,28 @@ fn add(node: &Node, key: &str, depth: u8, places: &mut Vec<Place>, keys: &mut St
 fn narrow(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::read_yaml;
+
+    #[test]
+    fn a_path_leads_to_its_value_or_to_the_deepest_on_the_way() {
+        let text = "spec:\n  callers:\n  - token\n  - jwt: k8s\n  name: a\nkind: x\n";
+        let places = Places::of(&read_yaml(text, "").unwrap()[0]);
+        for (path, line, column) in [
+            ("", 1, 1),
+            ("spec.callers[0]", 3, 5),
+            ("spec.callers[1].jwt", 4, 10),
+            ("spec.callers[2]", 3, 5),
+            ("spec.name", 5, 9),
+            ("spec.name.deeper", 5, 9),
+            ("kind", 6, 7),
+            ("callers", 1, 1),
+        ] {
+            let found = places.find(path);
+            assert_eq!((found.line, found.column), (line, column), "{path}");
+        }
+    }
+}
