@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use identity::Clock;
 use journal::Head;
@@ -61,6 +62,7 @@ impl<M: Medium> Journaled<M> {
             messages,
             snapshot,
             next_prune: 0,
+            pause: Duration::ZERO,
         };
         let thread = std::thread::Builder::new()
             .name(String::from("store"))

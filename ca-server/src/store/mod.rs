@@ -14,6 +14,7 @@ pub mod inventory;
 mod journaled;
 mod medium;
 mod memory;
+mod recent;
 mod rows;
 mod state;
 mod view;

@@ -1,5 +1,6 @@
 //! What a decision looks at: the state, over it what this batch has changed so far, and the record to confirm hits in.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use identity::{Reason, Serial};
@@ -35,10 +36,10 @@ pub(super) struct View<'a> {
 
 /// What a fingerprint led to.
 #[derive(Debug)]
-pub(super) enum Hit {
+pub(super) enum Hit<'a> {
     None,
     /// The certificate and where it is recorded.
-    One(u64, Box<Issued>),
+    One(u64, Cow<'a, Issued>),
     /// None among the newest; older ones were not looked at.
     TooMany,
 }
@@ -181,18 +182,18 @@ impl<'a> View<'a> {
     }
 
     /// The newest certificate for which `accept` holds among those with this fingerprint. One look into memory if there is
-    /// none; one record read if it is the newest.
+    /// none; at most one record read if it is the newest.
     pub(super) fn find(
         &self,
         field: u8,
         fingerprint: u64,
         accept: impl Fn(&Issued) -> bool,
-    ) -> Result<Hit, Refusal> {
+    ) -> Result<Hit<'a>, Refusal> {
         let Some(newest) = self.newest(field, fingerprint) else {
             return Ok(Hit::None);
         };
-        if let Some(found) = self.issued_at(newest)?.filter(&accept) {
-            return Ok(Hit::One(newest, Box::new(found)));
+        if let Some(found) = self.issued_at(newest)?.filter(|issued| accept(issued)) {
+            return Ok(Hit::One(newest, found));
         }
         let drafted = (self.draft.base + 1..self.draft.next()).rev();
         let recorded = self.records.find(field, fingerprint)?;
@@ -201,8 +202,8 @@ impl<'a> View<'a> {
             .chain(recorded.into_iter().take(MAX_CONFIRMED))
             .filter(|position| *position < newest);
         for position in older {
-            if let Some(found) = self.issued_at(position)?.filter(&accept) {
-                return Ok(Hit::One(position, Box::new(found)));
+            if let Some(found) = self.issued_at(position)?.filter(|issued| accept(issued)) {
+                return Ok(Hit::One(position, found));
             }
         }
         Ok(if is_bounded { Hit::None } else { Hit::TooMany })
@@ -214,11 +215,15 @@ impl<'a> View<'a> {
     }
 
     /// The certificate recorded at this position.
-    pub(super) fn issued_at(&self, position: u64) -> Result<Option<Issued>, Refusal> {
-        Ok(match self.draft.entry(position) {
-            Some(entry) => entry.issued.clone(),
-            None => self.records.entry(position)?.and_then(|entry| entry.issued),
-        })
+    pub(super) fn issued_at(&self, position: u64) -> Result<Option<Cow<'a, Issued>>, Refusal> {
+        if let Some(entry) = self.draft.entry(position) {
+            return Ok(entry.issued.as_ref().map(Cow::Borrowed));
+        }
+        if let Some(issued) = self.state.recent().at(position) {
+            return Ok(Some(Cow::Borrowed(issued)));
+        }
+        let recorded = self.records.entry(position)?.and_then(|entry| entry.issued);
+        Ok(recorded.map(Cow::Owned))
     }
 
     /// The certificate with this serial number, and where it is recorded.
@@ -227,12 +232,12 @@ impl<'a> View<'a> {
         let fingerprint = super::entry::fingerprint(&[serial.as_bytes()]);
         let accept = |issued: &Issued| issued.serial == serial.as_bytes();
         if let Hit::One(position, found) = self.find(field, fingerprint, accept)? {
-            return Ok(Some((position, *found)));
+            return Ok(Some((position, found.into_owned())));
         }
         // One that ended long ago is in the record only.
         for position in self.records.find(field, fingerprint)? {
-            if let Some(found) = self.issued_at(position)?.filter(accept) {
-                return Ok(Some((position, found)));
+            if let Some(found) = self.issued_at(position)?.filter(|issued| accept(issued)) {
+                return Ok(Some((position, found.into_owned())));
             }
         }
         Ok(None)

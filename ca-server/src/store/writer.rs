@@ -3,7 +3,8 @@
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use identity::{Clock, Reason};
 use journal::Record;
@@ -23,6 +24,11 @@ use super::view::{Draft, View};
 const BATCH_COMMANDS: usize = 512;
 /// A batch ends when its entries have this many bytes, so that large documents never come near the journal's limit.
 const BATCH_BYTES: usize = 8 << 20;
+/// From this many commands in a batch on, others are on their way: a moment's wait before the next batch saves them a sync each.
+const BUSY_COMMANDS: usize = 8;
+/// That moment, as a share of the last sync and at most so long: it never makes much of a caller's wait.
+const GATHER_SHARE: u32 = 2;
+const GATHER_AT_MOST: Duration = Duration::from_millis(1);
 /// Entries between two snapshots: a start reads at most so many.
 const SNAPSHOT_EVERY: u64 = 50_000;
 /// How soon it tries again while it cannot record.
@@ -63,6 +69,8 @@ pub(super) struct Writer<M> {
     pub(super) snapshot: u64,
     /// When to look for rows that have ended, in seconds since 1970.
     pub(super) next_prune: i64,
+    /// How long the next batch waits for more.
+    pub(super) pause: Duration,
 }
 
 /// A batch in the making.
@@ -97,6 +105,9 @@ impl<M: Medium> Writer<M> {
 
     /// Takes this message and those that wait. Returns whom to answer if one of them says to close.
     fn work(&mut self, first: Message) -> Option<SyncSender<Result<(), StoreError>>> {
+        if !self.pause.is_zero() {
+            thread::sleep(self.pause);
+        }
         let mut batch = self.batch();
         let mut next = Some(first);
         let mut closing = None;
@@ -156,6 +167,7 @@ impl<M: Medium> Writer<M> {
             ..
         } = batch;
         if !records.is_empty() {
+            let began = Instant::now();
             if let Err(why) = self.append(&records) {
                 let refusal = Refusal::new(
                     Reason::StoreUnavailable,
@@ -167,6 +179,11 @@ impl<M: Medium> Writer<M> {
                 }
                 return;
             }
+            self.pause = if answers.len() < BUSY_COMMANDS {
+                Duration::ZERO
+            } else {
+                (began.elapsed() / GATHER_SHARE).min(GATHER_AT_MOST)
+            };
             let changes = draft.take_changes();
             let (position, revision) = self.publish(draft);
             self.shared
