@@ -36,6 +36,7 @@ pub(super) struct View<'a> {
 
 /// What a fingerprint led to.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is looked at once where it was made")]
 pub(super) enum Hit<'a> {
     None,
     /// The certificate and where it is recorded.
