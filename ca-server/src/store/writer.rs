@@ -29,8 +29,8 @@ const BUSY_COMMANDS: usize = 8;
 /// That moment, as a share of the last sync and at most so long: it never makes much of a caller's wait.
 const GATHER_SHARE: u32 = 2;
 const GATHER_AT_MOST: Duration = Duration::from_millis(1);
-/// Entries between two snapshots: a start reads at most so many.
-const SNAPSHOT_EVERY: u64 = 50_000;
+/// Entries between two snapshots: a start reads at most so many. Few in tests, so that they come to it.
+pub(super) const SNAPSHOT_EVERY: u64 = if cfg!(test) { 100 } else { 50_000 };
 /// How soon it tries again while it cannot record.
 const RETRY: Duration = Duration::from_secs(1);
 /// Seconds between two looks for rows that have ended.

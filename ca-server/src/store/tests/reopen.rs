@@ -8,6 +8,7 @@ use journal::JournalError;
 use tempfile::TempDir;
 
 use crate::store::tests::support::{AUTHORITY, HOUR, Subject, TestClock, ask, open};
+use crate::store::writer::SNAPSHOT_EVERY;
 use crate::store::{EmbeddedStore, State, Store, StoreError};
 
 /// A store with something of each kind in it.
@@ -73,6 +74,25 @@ fn a_folder_copied_while_the_store_runs_gives_the_same_state() {
     let killed = copy(dir.path());
     let again = open(killed.path(), &clock);
     assert_eq!(*again.read(), *subject.store.read());
+}
+
+#[test]
+fn a_store_that_runs_for_long_takes_snapshots_and_a_start_that_reads_them_finds_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let subject = filled(dir.path(), &clock);
+    let mut changes = 0;
+    while subject.store.head().position < 2 * SNAPSHOT_EVERY + 10 {
+        changes += 1;
+        subject.apply(&[("often", &changes.to_string())]).unwrap();
+    }
+    let head = subject.store.head().position;
+    let snapshots = (1..=head).filter(|position| subject.store.entry(*position).unwrap().is_none());
+    assert_eq!(snapshots.count(), 2);
+    let before = subject.store.read().clone();
+    drop(subject);
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    assert_eq!(*open(dir.path(), &clock).read(), before);
 }
 
 #[test]
