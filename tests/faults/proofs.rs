@@ -14,34 +14,33 @@ use crate::support::wire::{Pair, answered, certificates, config, csr, handshake,
 use crate::support::{Server, Wire, openssl, root_ca_sign, run, server_under_root, signet};
 
 const WEB: &str = "spiffe://example.org/ns/default/sa/web";
+/// What openssl is asked for a key and a request of it.
+const REQUEST: [&str; 7] = [
+    "req",
+    "-new",
+    "-newkey",
+    "ec",
+    "-pkeyopt",
+    "ec_paramgen_curve:P-256",
+    "-nodes",
+];
 
 /// A certificate that openssl mints under an authority of its own below the same root.
 fn minted_by_sibling(folder: &Path, root: &Path, spiffe_id: &str) -> (PathBuf, PathBuf) {
     let path = |name: &str| folder.join(name);
     run(openssl(folder)
-        .args([
-            "req",
-            "-new",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-        ])
+        .args(REQUEST)
         .args(["-keyout", "sibling-key.pem", "-out", "sibling.csr", "-subj", "/"])
         .args(["-addext", "subjectAltName=URI:spiffe://example.org"]));
     root_ca_sign(root, &path("sibling.csr"), &path("sibling.pem"), "1d");
-    run(openssl(folder)
-        .args([
-            "req",
-            "-new",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-        ])
-        .args(["-keyout", "minted-key.pem", "-out", "minted.csr", "-subj", "/"]));
+    run(openssl(folder).args(REQUEST).args([
+        "-keyout",
+        "minted-key.pem",
+        "-out",
+        "minted.csr",
+        "-subj",
+        "/",
+    ]));
     let extensions = format!(
         "basicConstraints = critical, CA:FALSE\nkeyUsage = critical, digitalSignature\n\
          extendedKeyUsage = serverAuth, clientAuth\nsubjectKeyIdentifier = hash\n\
