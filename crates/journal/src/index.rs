@@ -18,6 +18,9 @@ const CHECKSUM_BYTES: usize = 4;
 const KIND_BYTES: usize = 9;
 const OFFSET_BYTES: usize = 4;
 const KEY_BYTES: usize = 17;
+/// A look-up reads this many blocks at first, and twice as many each time it has to go on, up to the most.
+const FIRST_READ_BLOCKS: u64 = 2;
+const MOST_READ_BLOCKS: u64 = 256;
 
 /// Field and fingerprint.
 pub(crate) type Key = (u8, u64);
@@ -120,8 +123,8 @@ impl IndexFile {
     /// Reads the first block and the newest positions by kind. `first` is the segment's first position, `length` its bytes.
     pub(crate) fn open(path: &Path, first: u64, length: u64) -> Result<Self, IndexError> {
         let file = File::open(path)?;
-        let header = read_block(&file, 0)?;
-        let mut cursor = Cursor(&header);
+        let header = read_blocks(&file, 0, 1)?;
+        let mut cursor = Cursor(content_of(0, &header)?);
         if cursor.array() != *MAGIC || cursor.u32() != FORMAT_VERSION {
             return Err(IndexError::Broken);
         }
@@ -189,15 +192,21 @@ impl IndexFile {
             }
         }
         let mut found = Vec::new();
-        for block in low.saturating_sub(1)..self.keys.blocks() {
-            let bytes = read_block(&file, self.keys.first_block + block)?;
-            for entry in bytes.chunks_exact(KEY_BYTES).take(self.keys.entries_in(block)) {
-                let entry = self.key_entry(Cursor(entry))?;
-                if entry.key() > *keys.end() {
-                    return Ok(found);
-                }
-                if keys.contains(&entry.key()) {
-                    found.push(entry);
+        let (mut next, mut count) = (low.saturating_sub(1), FIRST_READ_BLOCKS);
+        while next < self.keys.blocks() {
+            let blocks = next..self.keys.blocks().min(next + count);
+            let bytes = read_blocks(&file, self.keys.first_block + next, blocks.end - next)?;
+            (next, count) = (blocks.end, (2 * count).min(MOST_READ_BLOCKS));
+            for (block, bytes) in blocks.zip(bytes.chunks_exact(BLOCK_BYTES)) {
+                let content = content_of(self.keys.first_block + block, bytes)?;
+                for entry in content.chunks_exact(KEY_BYTES).take(self.keys.entries_in(block)) {
+                    let entry = self.key_entry(Cursor(entry))?;
+                    if entry.key() > *keys.end() {
+                        return Ok(found);
+                    }
+                    if keys.contains(&entry.key()) {
+                        found.push(entry);
+                    }
                 }
             }
         }
@@ -239,24 +248,30 @@ impl Table {
     }
 
     fn entry<T>(&self, file: &File, entry: u64, read: impl Fn(Cursor<'_>) -> T) -> Result<T, IndexError> {
-        let block = read_block(file, self.first_block + entry / self.per_block())?;
+        let block = self.first_block + entry / self.per_block();
+        let bytes = read_blocks(file, block, 1)?;
+        let content = content_of(block, &bytes)?;
         let within = usize::try_from(entry % self.per_block()).expect("a block has few entries");
-        Ok(read(Cursor(&block[within * self.width..])))
+        Ok(read(Cursor(&content[within * self.width..])))
     }
 }
 
+/// Some blocks as they are in the file.
+fn read_blocks(file: &File, first: u64, count: u64) -> Result<Vec<u8>, IndexError> {
+    let at = first.checked_mul(BLOCK_BYTES as u64).ok_or(IndexError::Broken)?;
+    let count = usize::try_from(count).map_err(|_| IndexError::Broken)?;
+    let mut bytes = vec![0; count * BLOCK_BYTES];
+    file.read_exact_at(&mut bytes, at)?;
+    Ok(bytes)
+}
+
 /// What a block holds, after its checksum was compared. The block's number is under the checksum too.
-fn read_block(file: &File, block: u64) -> Result<[u8; BLOCK_BYTES - CHECKSUM_BYTES], IndexError> {
-    let mut bytes = [0; BLOCK_BYTES];
-    file.read_exact_at(
-        &mut bytes,
-        block.checked_mul(BLOCK_BYTES as u64).ok_or(IndexError::Broken)?,
-    )?;
-    let mut cursor = Cursor(&bytes);
+fn content_of(block: u64, bytes: &[u8]) -> Result<&[u8], IndexError> {
+    let mut cursor = Cursor(bytes);
     if cursor.u32() != block_checksum(block, cursor.0) {
         return Err(IndexError::Broken);
     }
-    Ok(cursor.array())
+    Ok(cursor.0)
 }
 
 fn put_table<T>(

@@ -7,7 +7,8 @@ use crate::Hash;
 use crate::batch::RecordView;
 use crate::error::Hex;
 
-const SEGMENT_BYTES: u64 = 64 << 20;
+/// A start reads the open segment, so that this bounds how long one takes.
+const SEGMENT_BYTES: u64 = 32 << 20;
 const SIGN_EVERY: u32 = 64;
 
 /// How a journal is kept.
@@ -22,7 +23,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Segments of 64 MiB, a signature every 64 batches.
+    /// Segments of 32 MiB, a signature every 64 batches.
     pub fn new(signing_key_pkcs8: Vec<u8>) -> Self {
         Self {
             segment_bytes: SEGMENT_BYTES,
