@@ -15,6 +15,8 @@ pub(crate) struct Figures {
     pub(crate) signet_rate: Vec<(f64, f64)>,
     pub(crate) first_start: Vec<f64>,
     pub(crate) later_start: Vec<f64>,
+    /// With the certificates of all rounds, which all still count.
+    pub(crate) loaded_start: Vec<f64>,
     pub(crate) idle_bytes: Vec<f64>,
     /// Memory at the end of all rounds.
     pub(crate) loaded_bytes: Option<f64>,
@@ -51,16 +53,17 @@ fn rows(figures: &Figures) -> Vec<Row> {
             remarks: remarks(field, bound_by),
         }
     };
-    let seconds = |what, values: &[f64], target, limit| {
+    let seconds = |what, values: &[f64], target, limit, bound_by| {
         let found = median(values);
         Row {
             what,
             found: format!("{:.0} ms", found * 1e3),
             target,
             met: found <= limit,
-            remarks: remarks("0.1 to 0.45 s", "syncs of the record"),
+            remarks: remarks("0.1 to 0.45 s", bound_by),
         }
     };
+    let syncs = "syncs of the record";
     let rates: Vec<f64> = figures.signet_rate.iter().map(|(rate, _)| *rate).collect();
     let shares: Vec<f64> = figures.signet_rate.iter().map(|(_, share)| *share).collect();
     let (rate, share) = (median(&rates), median(&shares));
@@ -104,8 +107,15 @@ fn rows(figures: &Figures) -> Vec<Row> {
             met: idle < 40.0,
             remarks: remarks("46 MB", "code and tables"),
         },
-        seconds("first start to ready", &figures.first_start, "0.2 s", 0.2),
-        seconds("later start to ready", &figures.later_start, "0.1 s", 0.1),
+        seconds("first start to ready", &figures.first_start, "0.2 s", 0.2, syncs),
+        seconds("later start to ready", &figures.later_start, "0.1 s", 0.1, syncs),
+        seconds(
+            "the same with all these certificates valid",
+            &figures.loaded_start,
+            "0.1 s",
+            0.1,
+            "the open segment, 32 MiB at most",
+        ),
     ]
 }
 

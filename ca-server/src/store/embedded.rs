@@ -1,6 +1,7 @@
 //! The store of one server: the journal is the truth, the index beside it only makes a start fast. What is decided by is in memory
 //! and came from the journal, or from an index that was put away at exactly the position where the journal was closed.
 
+mod filling;
 mod index;
 mod marker;
 mod table;
@@ -26,6 +27,7 @@ use super::rows::{RowKey, RowKind};
 use super::state::State;
 use super::view::unreadable;
 use super::writer::KEEP_BINDINGS;
+use filling::Filling;
 use index::{Found, Index};
 
 /// The store of one server, in its data folder: `journal/`, `index/` and `keys/journal.key`.
@@ -36,12 +38,14 @@ pub struct Embedded {
     journal: Journal,
     reader: Reader,
     index: Index,
+    /// Ends with it.
+    _filling: Filling,
     observe_sync: Box<dyn Fn(Duration) + Send>,
 }
 
 impl EmbeddedStore {
     /// Opens the store of a data folder, or makes one. Reads the newest snapshot and what follows it, or, after a clean stop, the
-    /// index. `observe_sync` is told how long each batch took to become durable.
+    /// index; where certificates are recorded that still count is read beside the first decisions. `observe_sync` is told how long each batch took to become durable.
     ///
     /// # Errors
     /// `Journal` with file and position if the journal is damaged, in use, newer, or ends before what the index knows;
@@ -64,19 +68,18 @@ impl EmbeddedStore {
             tracing::warn!("{cut}, was cut off: it was never acknowledged");
         }
         let reader = journal.reader();
-        let (state, table) = load(
-            &reader,
-            if clean { found } else { found.distrusted() },
-            clock.now().unix_timestamp(),
-        )?;
+        let (state, table) = load(&reader, if clean { found } else { found.distrusted() })?;
         let state = Arc::new(RwLock::new(state));
         let snapshot = reader.newest_of_kind(KIND_SNAPSHOT)?.unwrap_or(0);
         let spawned = |error| io_error("start a thread for", &index_dir)(error);
         let index = Index::start(&index_dir, table, Arc::clone(&state))?;
+        let ended_before = clock.now().unix_timestamp() - KEEP_BINDINGS;
+        let filling = Filling::start(reader.clone(), Arc::clone(&state), ended_before).map_err(spawned)?;
         let medium = Embedded {
             journal,
             reader: reader.clone(),
             index,
+            _filling: filling,
             observe_sync: Box::new(observe_sync),
         };
         Self::start(Start {
@@ -91,7 +94,7 @@ impl EmbeddedStore {
 }
 
 /// The state at the journal's head.
-fn load(reader: &Reader, found: Found, now: i64) -> Result<(State, Option<table::Table>), StoreError> {
+fn load(reader: &Reader, found: Found) -> Result<(State, Option<table::Table>), StoreError> {
     let head = reader.head();
     let (mut state, table) = match found.at(head) {
         Some((snapshot, table)) => {
@@ -101,7 +104,7 @@ fn load(reader: &Reader, found: Found, now: i64) -> Result<(State, Option<table:
         }
         None => (rebuild(reader)?, None),
     };
-    bind(reader, &mut state, now - KEEP_BINDINGS)?;
+    *state.bindings_mut() = Bindings::partial();
     Ok((state, table))
 }
 
@@ -143,22 +146,6 @@ fn rebuild(reader: &Reader) -> Result<State, StoreError> {
         }
     }
     Ok(state)
-}
-
-/// Takes in where the certificates are that may still count, from the indexes of segments in which not all have ended.
-fn bind(reader: &Reader, state: &mut State, now: i64) -> Result<(), StoreError> {
-    for segment in reader
-        .segments()
-        .iter()
-        .filter(|segment| segment.latest_expiry >= now)
-    {
-        for field in Bindings::FIELDS {
-            for (fingerprint, position) in reader.keys_of_segment(segment.first, field)? {
-                state.bindings_mut().insert(position, &[(field, fingerprint)]);
-            }
-        }
-    }
-    Ok(())
 }
 
 impl Medium for Embedded {

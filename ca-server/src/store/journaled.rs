@@ -83,6 +83,12 @@ impl<M: Medium> Journaled<M> {
         }
     }
 
+    /// As if it had been opened just now and had read nothing yet of where certificates are recorded.
+    #[cfg(test)]
+    pub(super) fn forget_bindings(&self) {
+        *self.shared.state.write().expect(SOUND).bindings_mut() = super::bindings::Bindings::partial();
+    }
+
     fn join(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A panic of the writer has been printed; whoever waits for an answer sees that nobody gives one.

@@ -178,19 +178,19 @@ impl<'a> View<'a> {
 
     /// Whether any record, in the draft or still counting, has this fingerprint. For serial numbers of certificates that the caller
     /// has already compared with the record.
-    pub(super) fn has(&self, field: u8, fingerprint: u64) -> bool {
-        self.newest(field, fingerprint).is_some()
+    pub(super) fn has(&self, field: u8, fingerprint: u64) -> Result<bool, Refusal> {
+        Ok(self.newest(field, fingerprint)?.is_some())
     }
 
     /// The newest certificate for which `accept` holds among those with this fingerprint. One look into memory if there is
-    /// none; at most one record read if it is the newest.
+    /// none (for a while after a start also one into the record); at most one record read if it is the newest.
     pub(super) fn find(
         &self,
         field: u8,
         fingerprint: u64,
         accept: impl Fn(&Issued) -> bool,
     ) -> Result<Hit<'a>, Refusal> {
-        let Some(newest) = self.newest(field, fingerprint) else {
+        let Some(newest) = self.newest(field, fingerprint)? else {
             return Ok(Hit::None);
         };
         if let Some(found) = self.issued_at(newest)?.filter(|issued| accept(issued)) {
@@ -244,11 +244,17 @@ impl<'a> View<'a> {
         Ok(None)
     }
 
-    fn newest(&self, field: u8, fingerprint: u64) -> Option<u64> {
-        self.draft
+    fn newest(&self, field: u8, fingerprint: u64) -> Result<Option<u64>, Refusal> {
+        let known = self.state.bindings();
+        let newest = self
+            .draft
             .bindings
             .newest(field, fingerprint)
-            .or_else(|| self.state.bindings().newest(field, fingerprint))
+            .or_else(|| known.newest(field, fingerprint));
+        if newest.is_none() && known.is_partial() {
+            return Ok(self.records.find(field, fingerprint)?.first().copied());
+        }
+        Ok(newest)
     }
 
     fn row(&self, key: &[u8]) -> Option<&'a RowKind> {

@@ -76,7 +76,7 @@ fn parent_counts(view: &View<'_>, parent: Serial) -> Result<(), Refusal> {
         return Err(Refusal::new(Reason::CertificateRevoked, message).with("name", parent));
     }
     // That it is this very certificate was seen when the connection was judged, byte by byte.
-    if !view.has(field::SERIAL, fingerprint(&[parent.as_bytes()])) {
+    if !view.has(field::SERIAL, fingerprint(&[parent.as_bytes()]))? {
         let message =
             format!("certificate {parent} is not in the record, expected one that this authority issued");
         return Err(Refusal::new(Reason::CertificateUntrusted, message).with("name", parent));
@@ -179,7 +179,7 @@ enum Succession {
 
 fn succession(view: &View<'_>, facts: &IssueFacts, parent: Serial) -> Result<Succession, Refusal> {
     let of_parent = fingerprint(&[parent.as_bytes()]);
-    if !view.has(field::PARENT, of_parent) {
+    if !view.has(field::PARENT, of_parent)? {
         return Ok(Succession::First);
     }
     let is_child = |issued: &Issued| issued.parent == parent.as_bytes() && view.is_live(issued, facts.now);

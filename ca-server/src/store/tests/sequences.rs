@@ -194,4 +194,20 @@ proptest! {
         prop_assert!(state.rows().eq(before.rows()));
         prop_assert_eq!(state.bindings(), before.bindings());
     }
+
+    #[test]
+    fn every_answer_is_the_same_while_a_start_is_still_reading_what_was_recorded(
+        steps in prop::collection::vec(step(), 1..60)
+    ) {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), TestClock::new());
+        let store = Arc::new(open(dir.path(), &clock));
+        let started = Subject::new(store.clone(), clock, None);
+        let measure = memory();
+        let (mut issued, mut others) = (Vec::new(), Vec::new());
+        for step in &steps {
+            store.forget_bindings();
+            let answer = play(&started, step, &mut issued);
+            prop_assert_eq!(&answer, &play(&measure, step, &mut others), "{:?}", step);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use identity::{Clock, Reason, Serial};
 use proto::Refusal;
@@ -53,8 +54,15 @@ pub(super) fn embedded() -> Subject {
     Subject::new(Arc::new(open(dir.path(), &clock)), clock, Some(dir))
 }
 
+/// With all that a start takes in.
 pub(super) fn open(dir: &Path, clock: &Arc<TestClock>) -> EmbeddedStore {
-    EmbeddedStore::open(dir, clock.clone(), |_| {}).unwrap()
+    let store = EmbeddedStore::open(dir, clock.clone(), |_| {}).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while store.read().bindings().is_partial() {
+        assert!(Instant::now() < deadline, "the bindings are not taken in");
+        std::thread::yield_now();
+    }
+    store
 }
 
 /// A request for a certificate, to be varied.
