@@ -85,11 +85,6 @@ impl KeyFolder {
             .map_err(|source| KeyFileError::Key { path, source })
     }
 
-    /// Whether a key with this digest is kept.
-    pub fn holds(&self, digest: KeyDigest) -> bool {
-        self.authority_path(digest).exists()
-    }
-
     /// Removes the key of an authority that signs no more.
     pub fn remove(&self, digest: KeyDigest) -> Result<(), KeyFileError> {
         let path = self.authority_path(digest);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{Reason, Validity};
+use identity::{KeyDigest, Reason, Validity};
 use issuance::{
     AuthorityCsr, AuthorityKeyType, PreparedAuthority, Profile, ProfileName, RootAuthority, SigningAuthority,
 };
@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use super::answer;
 use super::signers::Signers;
+use crate::store::entry::{field, fingerprint};
 use crate::store::{AuthorityRow, Command, Store};
 
 /// How a problem with authorities is put to callers.
@@ -94,11 +95,28 @@ pub async fn activate(
             ))
             .with("found", own.key_digest())
         })?;
+    has_no_leaf(own.key_digest(), store)?;
     let authority = prepared
         .activate(chain, root, now)
         .map_err(|e| refuse(e.reason(), e))?;
     put_to_work(&authority, signers, store, by, now).await?;
     Ok(Arc::new(authority))
+}
+
+/// While an authority is at work its key gets no leaf; here it is seen to that it got none before.
+fn has_no_leaf(key: KeyDigest, store: &dyn Store) -> Result<(), Refusal> {
+    for position in store.find(field::KEY, fingerprint(&[key.as_bytes()]))? {
+        let issued = store.entry(position)?.and_then(|entry| entry.issued);
+        if let Some(leaf) = issued.filter(|issued| issued.key_digest == key.as_bytes()) {
+            let message = format!(
+                "key: {key} has the certificate {} of {}, expected a key that nothing else uses; prepare another",
+                identity::hex::encode(&leaf.serial),
+                leaf.spiffe_id
+            );
+            return Err(Refusal::new(Reason::KeyBound, message).with("found", key));
+        }
+    }
+    Ok(())
 }
 
 async fn put_to_work(

@@ -201,9 +201,9 @@ impl Signers {
         &self.keys
     }
 
-    /// Whether a key is that of an authority or root, or prepared for one: no leaf may have it.
+    /// Whether a key is that of an authority or root: no leaf may have it.
     pub fn is_authority_key(&self, digest: KeyDigest) -> bool {
-        self.set.load().keys.contains(&digest) || self.keys.holds(digest)
+        self.set.load().keys.contains(&digest)
     }
 
     /// The set in force.

@@ -1,11 +1,12 @@
 //! The whole cycle in memory: replays, races, refusals counted once, callers who hang up.
 
-use issuance::{AuthorityKeyType, PreparedAuthority};
+use issuance::{AuthorityCsr, AuthorityKeyType, PreparedAuthority};
 use rcgen::KeyPair;
 use serde_json::json;
 
 use super::*;
-use crate::authority::bench::{A, Ask, B, Bench, csr, digest, holder, key, leaf, nobody, serial};
+use crate::authority::bench::{A, Ask, B, Bench, NOW, csr, digest, holder, key, leaf, nobody, serial};
+use crate::authority::lifecycle;
 use crate::store::inventory;
 
 async fn bench() -> Bench {
@@ -223,26 +224,45 @@ fn a_device_carries_its_own_serial_number_and_no_other() {
 }
 
 #[tokio::test]
-async fn the_key_of_a_root_and_of_an_authority_at_work_or_prepared_gets_no_leaf() {
+async fn the_key_of_a_root_and_of_an_authority_at_work_gets_no_leaf() {
     let bench = bench().await;
     let root = identity::Leaf::parse(bench.root.certificate()).unwrap();
     assert!(bench.signers.is_authority_key(root.key_digest()));
     let trust_domain = bench.signers.trust_domain();
-    let prepared = PreparedAuthority::generate(trust_domain.clone(), AuthorityKeyType::P256).unwrap();
-    bench.signers.keys().save(&prepared).unwrap();
     let active = bench.signers.current().active().unwrap().public_key().digest();
     let at_work = bench.signers.keys().load(trust_domain, active).unwrap().unwrap();
     let token = bench.token("t", A, "a", |_| ()).await;
-    for authority in [at_work, prepared] {
-        let pem = authority.to_pkcs8_pem(None).unwrap();
-        let csr = csr(&KeyPair::from_pem(&pem).unwrap(), &[]);
-        let refused = bench.refused(&nobody(), &csr, bearer(&token)).await;
-        assert_eq!(refused, Reason::KeyIsAuthority);
-    }
+    let pem = at_work.to_pkcs8_pem(None).unwrap();
+    let of_authority = csr(&KeyPair::from_pem(&pem).unwrap(), &[]);
+    let refused = bench.refused(&nobody(), &of_authority, bearer(&token)).await;
+    assert_eq!(refused, Reason::KeyIsAuthority);
     bench
         .issue(&nobody(), &csr(&key(), &[]), bearer(&token))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_prepared_key_that_got_a_leaf_is_no_authority_any_more() {
+    let bench = bench().await;
+    let trust_domain = bench.signers.trust_domain();
+    let prepared = PreparedAuthority::generate(trust_domain.clone(), AuthorityKeyType::P256).unwrap();
+    bench.signers.keys().save(&prepared).unwrap();
+    let request = AuthorityCsr::parse(&prepared.csr().unwrap()).unwrap();
+    let signed = bench
+        .root
+        .sign_intermediate(&request, Duration::from_secs(86_400), NOW)
+        .unwrap();
+    let token = bench.token("t", A, "a", |_| ()).await;
+    let pem = prepared.to_pkcs8_pem(None).unwrap();
+    let leaf = csr(&KeyPair::from_pem(&pem).unwrap(), &[]);
+    bench.issue(&nobody(), &leaf, bearer(&token)).await.unwrap();
+    let (chain, root) = ([signed.der], bench.root.certificate());
+    let refusal = lifecycle::activate(&chain, root, &bench.signers, bench.store.as_ref(), "test", NOW)
+        .await
+        .unwrap_err();
+    assert_eq!(refusal.reason(), Reason::KeyBound);
+    assert!(refusal.message().contains(A), "{refusal}");
 }
 
 #[tokio::test]
