@@ -4,7 +4,6 @@ use std::marker::PhantomData;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use identity::Clock;
 use journal::Head;
@@ -14,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use super::command::{Command, IssueFacts, Outcome, Verdict};
 use super::entry::Entry;
 use super::error::StoreError;
+use super::gather::Gather;
 use super::medium::{Medium, Records};
 use super::state::State;
 use super::view::{Draft, View};
@@ -62,7 +62,7 @@ impl<M: Medium> Journaled<M> {
             messages,
             snapshot,
             next_prune: 0,
-            pause: Duration::ZERO,
+            gather: Gather::default(),
         };
         let thread = std::thread::Builder::new()
             .name(String::from("store"))

@@ -10,6 +10,7 @@ mod decide;
 mod embedded;
 pub mod entry;
 mod error;
+mod gather;
 pub mod inventory;
 mod journaled;
 mod medium;

@@ -4,7 +4,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, RwLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use identity::{Clock, Reason};
 use journal::Record;
@@ -16,6 +16,7 @@ use super::command::{Command, Outcome};
 use super::decide::{Decision, decide};
 use super::entry::{Entry, KIND_ENTRY, KIND_SNAPSHOT};
 use super::error::StoreError;
+use super::gather::Gather;
 use super::medium::{Medium, Records};
 use super::state::State;
 use super::view::{Draft, View};
@@ -24,11 +25,6 @@ use super::view::{Draft, View};
 const BATCH_COMMANDS: usize = 512;
 /// A batch ends when its entries have this many bytes, so that large documents never come near the journal's limit.
 const BATCH_BYTES: usize = 8 << 20;
-/// From this many commands in a batch on, others are on their way: a moment's wait before the next batch saves them a sync each.
-const BUSY_COMMANDS: usize = 8;
-/// That moment, as a share of the last sync and at most so long: it never makes much of a caller's wait.
-const GATHER_SHARE: u32 = 2;
-const GATHER_AT_MOST: Duration = Duration::from_millis(1);
 /// Entries between two snapshots: a start reads at most so many. Few in tests, so that they come to it.
 pub(super) const SNAPSHOT_EVERY: u64 = if cfg!(test) { 100 } else { 50_000 };
 /// How soon it tries again while it cannot record.
@@ -69,8 +65,7 @@ pub(super) struct Writer<M> {
     pub(super) snapshot: u64,
     /// When to look for rows that have ended, in seconds since 1970.
     pub(super) next_prune: i64,
-    /// How long the next batch waits for more.
-    pub(super) pause: Duration,
+    pub(super) gather: Gather,
 }
 
 /// A batch in the making.
@@ -105,8 +100,8 @@ impl<M: Medium> Writer<M> {
 
     /// Takes this message and those that wait. Returns whom to answer if one of them says to close.
     fn work(&mut self, first: Message) -> Option<SyncSender<Result<(), StoreError>>> {
-        if !self.pause.is_zero() {
-            thread::sleep(self.pause);
+        if let Some(pause) = self.gather.pause() {
+            thread::sleep(pause);
         }
         let mut batch = self.batch();
         let mut next = Some(first);
@@ -167,7 +162,6 @@ impl<M: Medium> Writer<M> {
             ..
         } = batch;
         if !records.is_empty() {
-            let began = Instant::now();
             if let Err(why) = self.append(&records) {
                 let refusal = Refusal::new(
                     Reason::StoreUnavailable,
@@ -179,11 +173,7 @@ impl<M: Medium> Writer<M> {
                 }
                 return;
             }
-            self.pause = if answers.len() < BUSY_COMMANDS {
-                Duration::ZERO
-            } else {
-                (began.elapsed() / GATHER_SHARE).min(GATHER_AT_MOST)
-            };
+            self.gather.learn(answers.len());
             let changes = draft.take_changes();
             let (position, revision) = self.publish(draft);
             self.shared
