@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use resources::{Document, ResourceError};
+use resources::{Document, Part, ResourceError};
 
 use crate::failure::{Failure, Place};
 
@@ -51,7 +51,7 @@ pub(crate) fn with_file(file: &str, documents: Vec<Document>) -> impl Iterator<I
     })
 }
 
-/// Each file that the paths stand for, in their order, parsed on as many cores as there are.
+/// Each file that the paths stand for, in their order; its parts are parsed on as many cores as there are.
 pub(crate) fn parse_all(paths: &[PathBuf]) -> Result<Vec<Parsed>, Failure> {
     let mut files = Vec::new();
     for path in paths {
@@ -61,28 +61,51 @@ pub(crate) fn parse_all(paths: &[PathBuf]) -> Result<Vec<Parsed>, Failure> {
             files.push(path.clone());
         }
     }
+    let texts: Vec<(String, String)> = files.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
+    let splits: Vec<_> = texts
+        .iter()
+        .map(|(file, text)| resources::split(text, file))
+        .collect();
+    let parts: Vec<(&str, Part<'_>)> = texts
+        .iter()
+        .zip(&splits)
+        .flat_map(|((file, _), parts)| parts.iter().flatten().map(move |part| (file.as_str(), *part)))
+        .collect();
+    let mut of_parts = on_all_cores(&parts, |(file, part)| part.parse(file)).into_iter();
+    let of_file = |((file, _), parts): (&(String, String), Result<Vec<Part<'_>>, ResourceError>)| Parsed {
+        file: file.clone(),
+        documents: match parts {
+            Ok(parts) => resources::join(of_parts.by_ref().take(parts.len())),
+            Err(error) => Err(vec![error]),
+        },
+    };
+    Ok(texts.iter().zip(splits).map(of_file).collect())
+}
+
+/// What `work` makes of each, in their order.
+fn on_all_cores<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(file) = files.get(index) else {
+            let Some(one) = all.get(index) else {
                 return done;
             };
-            done.push((index, parse(file)));
+            done.push((index, work(one)));
         }
     };
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let mut parsed: Vec<(usize, Result<Parsed, Failure>)> = thread::scope(|scope| {
-        let others: Vec<_> = (1..cores.min(files.len())).map(|_| scope.spawn(work)).collect();
-        let mut parsed = work();
+    let mut done = thread::scope(|scope| {
+        let others: Vec<_> = (1..cores.min(all.len())).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
         for other in others {
-            parsed.extend(other.join().expect("parsing does not panic"));
+            done.extend(other.join().expect("work that panics is a bug"));
         }
-        parsed
+        done
     });
-    parsed.sort_by_key(|(index, _)| *index);
-    parsed.into_iter().map(|(_, parsed)| parsed).collect()
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// All faults in the message, the place of the first for programs.
@@ -97,21 +120,18 @@ fn faults(first: &ResourceError, all: &[ResourceError]) -> Failure {
     })
 }
 
-/// One file, or standard input.
-fn parse(path: &Path) -> Result<Parsed, Failure> {
+/// The name in messages and the text of a file, or of standard input.
+fn read(path: &Path) -> Result<(String, String), Failure> {
     let (text, file) = if path.as_os_str() == "-" {
-        (read(std::io::stdin()), "-".to_owned())
+        (read_to_end(std::io::stdin()), "-".to_owned())
     } else {
-        (File::open(path).and_then(read), path.display().to_string())
+        (File::open(path).and_then(read_to_end), path.display().to_string())
     };
     let text = text.map_err(|e| Failure::file("read", path, &e))?;
-    Ok(Parsed {
-        documents: resources::parse(&text, &file),
-        file,
-    })
+    Ok((file, text))
 }
 
-fn read(source: impl std::io::Read) -> std::io::Result<String> {
+fn read_to_end(source: impl std::io::Read) -> std::io::Result<String> {
     let mut text = String::new();
     let bytes = source.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if u64::try_from(bytes).is_ok_and(|bytes| bytes > MAX_FILE_BYTES) {

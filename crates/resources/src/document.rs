@@ -12,6 +12,7 @@ use crate::destination_rule::DestinationRule;
 use crate::error::{Position, ResourceError, Warning};
 use crate::fields::{Field, Findings, Object};
 use crate::kind::Kind;
+use crate::parts::{self, Part};
 use crate::peer_authentication::PeerAuthentication;
 use crate::places::Places;
 use crate::registration::Registration;
@@ -99,29 +100,37 @@ pub(crate) struct Names {
     created: Option<OffsetDateTime>,
 }
 
-/// Parses a text of YAML or JSON documents. All faults are told, except those behind one that ends the reading of the text;
+/// Parses a text of YAML or JSON documents. All faults are told, except those behind one that ends the reading of a part;
 /// `source_name` is the file in messages.
 pub fn parse(text: &str, source_name: &str) -> Result<Vec<Document>, Vec<ResourceError>> {
-    let nodes = tree::read_yaml(text, source_name).map_err(|error| vec![error])?;
-    let mut findings = Findings::new(source_name);
-    let mut documents = Vec::new();
-    for node in &nodes {
-        let root = Field {
-            node,
-            path: String::new(),
-        };
-        match items(&root, &mut findings) {
-            Some(items) => {
-                let of_item = |item: &Field<'_>| Some(one(item, &mut findings)?.of(item.node));
-                documents.extend(items.iter().filter_map(of_item));
+    let parts = parts::split(text, source_name).map_err(|error| vec![error])?;
+    parts::join(parts.iter().map(|part| part.parse(source_name)))
+}
+
+impl Part<'_> {
+    /// Parses the documents of this part, as [`parse`] does for a whole text.
+    pub fn parse(self, source_name: &str) -> Result<Vec<Document>, Vec<ResourceError>> {
+        let nodes = tree::read_yaml(self, source_name).map_err(|error| vec![error])?;
+        let mut findings = Findings::new(source_name);
+        let mut documents = Vec::new();
+        for node in &nodes {
+            let root = Field {
+                node,
+                path: String::new(),
+            };
+            match items(&root, &mut findings) {
+                Some(items) => {
+                    let of_item = |item: &Field<'_>| Some(one(item, &mut findings)?.of(item.node));
+                    documents.extend(items.iter().filter_map(of_item));
+                }
+                None => documents.extend(one(&root, &mut findings).map(|checked| checked.of(node))),
             }
-            None => documents.extend(one(&root, &mut findings).map(|checked| checked.of(node))),
         }
-    }
-    if findings.errors.is_empty() {
-        Ok(documents)
-    } else {
-        Err(findings.errors)
+        if findings.errors.is_empty() {
+            Ok(documents)
+        } else {
+            Err(findings.errors)
+        }
     }
 }
 

@@ -31,6 +31,20 @@ pub struct ResourceError {
 }
 
 impl ResourceError {
+    /// More than a text may have of something.
+    pub(crate) fn too_large(found: usize, limit: usize, what: &str, file: &str) -> Self {
+        let [found, expected] = [format!("{found} {what}"), format!("at most {limit} {what}")];
+        Self {
+            file: file.into(),
+            line: 0,
+            column: 0,
+            field: String::new(),
+            message: format!("found {found}, expected {expected}"),
+            found,
+            expected,
+        }
+    }
+
     /// The word for those who decide by it.
     pub fn reason(&self) -> identity::Reason {
         identity::Reason::ResourceInvalid

@@ -1,5 +1,5 @@
 //! YAML and JSON documents to valid values, for every kind, in one place: a value that exists keeps the rules of its kind, and
-//! what breaks them is named with line, column and field. `parse` is the entry for files, `Document::from_json` for the wire.
+//! what breaks them is named with line, column and field. `parse` is the entry for files, `split` for long ones, `Document::from_json` for the wire.
 
 mod destination_rule;
 mod document;
@@ -9,6 +9,7 @@ mod fields;
 mod kind;
 mod labels;
 mod network;
+mod parts;
 mod pattern;
 mod peer_authentication;
 mod places;
@@ -26,6 +27,7 @@ pub use fields::MIN_LIFE;
 pub use kind::{Kind, UnknownKind};
 pub use labels::{ExportTo, Labels};
 pub use network::{Network, NetworkError};
+pub use parts::{Part, join, split};
 pub use pattern::Pattern;
 pub use peer_authentication::{Mode, PeerAuthentication};
 pub use registration::{

@@ -83,12 +83,14 @@ fn narrow(length: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parts::split;
     use crate::tree::read_yaml;
 
     #[test]
     fn a_path_leads_to_its_value_or_to_the_deepest_on_the_way() {
         let text = "spec:\n  callers:\n  - token\n  - jwt: k8s\n  name: a\nkind: x\n";
-        let places = Places::of(&read_yaml(text, "").unwrap()[0]);
+        let part = split(text, "").unwrap()[0];
+        let places = Places::of(&read_yaml(part, "").unwrap()[0]);
         for (path, line, column) in [
             ("", 1, 1),
             ("spec.callers[0]", 3, 5),

@@ -10,6 +10,7 @@ use serde_saphyr::options::MergeKeyPolicy;
 use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned};
 
 use crate::error::{Position, ResourceError};
+use crate::parts::Part;
 
 /// Longest text that is parsed, in bytes.
 pub const MAX_TEXT_BYTES: usize = 8 * 1024 * 1024;
@@ -17,9 +18,9 @@ pub const MAX_TEXT_BYTES: usize = 8 * 1024 * 1024;
 pub const MAX_DEPTH: usize = 32;
 /// Most documents in one text.
 pub const MAX_DOCUMENTS: usize = 25_000;
-/// Most keys, values and containers in one text, those that aliases repeat included.
+/// Most keys, values and containers in one part of a text, those that aliases repeat included.
 pub const MAX_NODES: usize = 1_000_000;
-/// Most values that aliases may repeat: enough for a shared list, too few for a YAML bomb.
+/// Most values that aliases of one part may repeat: enough for a shared list, too few for a YAML bomb.
 pub const MAX_REPEATED_VALUES: usize = 10_000;
 
 /// A value and where it begins.
@@ -47,18 +48,22 @@ pub(crate) enum Value {
     Map(Vec<Entry>),
 }
 
-/// Reads all documents of a YAML text (JSON is one); empty documents are skipped.
-pub(crate) fn read_yaml(text: &str, file: &str) -> Result<Vec<Node>, ResourceError> {
-    if text.len() > MAX_TEXT_BYTES {
-        return Err(too_large(text.len(), MAX_TEXT_BYTES, file));
+/// Reads all documents of a part of a YAML text (JSON is one); empty documents are skipped.
+pub(crate) fn read_yaml(part: Part<'_>, file: &str) -> Result<Vec<Node>, ResourceError> {
+    let nodes: Result<Vec<Node>, _> = serde_saphyr::from_multiple_with_options(part.text, options());
+    let mut nodes = nodes.map_err(|e| syntax(&e, part.lines_before, file))?;
+    if part.lines_before > 0 {
+        nodes
+            .iter_mut()
+            .for_each(|node| node.move_down(part.lines_before));
     }
-    serde_saphyr::from_multiple_with_options(text, options()).map_err(|e| syntax(&e, file))
+    Ok(nodes)
 }
 
 /// Reads one JSON document; positions are unknown.
 pub(crate) fn read_json(bytes: &[u8], limit: usize) -> Result<Node, ResourceError> {
     if bytes.len() > limit {
-        return Err(too_large(bytes.len(), limit, ""));
+        return Err(ResourceError::too_large(bytes.len(), limit, "bytes", ""));
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let node = Positions::Unknown.deserialize(&mut reader);
@@ -94,19 +99,7 @@ fn options() -> Options {
     }
 }
 
-fn too_large(found: usize, limit: usize, file: &str) -> ResourceError {
-    ResourceError {
-        file: file.into(),
-        line: 0,
-        column: 0,
-        field: String::new(),
-        found: format!("{found} bytes"),
-        expected: format!("at most {limit} bytes"),
-        message: format!("found {found} bytes, expected at most {limit} bytes"),
-    }
-}
-
-fn syntax(error: &serde_saphyr::Error, file: &str) -> ResourceError {
+fn syntax(error: &serde_saphyr::Error, lines_before: u32, file: &str) -> ResourceError {
     let (line, column) = error
         .location()
         .map_or((0, 0), |at| (narrow(at.line()), narrow(at.column())));
@@ -119,7 +112,7 @@ fn syntax(error: &serde_saphyr::Error, file: &str) -> ResourceError {
         .unwrap_or(sentence);
     ResourceError {
         file: file.into(),
-        line,
+        line: if line > 0 { line + lines_before } else { 0 },
         column,
         field: String::new(),
         found: String::new(),
@@ -129,6 +122,21 @@ fn syntax(error: &serde_saphyr::Error, file: &str) -> ResourceError {
 }
 
 impl Node {
+    /// Its place, and those of all that it holds, where so many lines stand before the text that it was read from.
+    fn move_down(&mut self, lines: u32) {
+        self.at.line += lines;
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.move_down(lines)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    entry.at.line += lines;
+                    entry.node.move_down(lines);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => {}
+        }
+    }
+
     /// The value as JSON, positions dropped.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.value {
