@@ -300,7 +300,7 @@ fn names(object: &Object<'_>, findings: &mut Findings) -> Option<Names> {
 }
 
 fn canonical(node: &Node, kind: Kind, names: &Names) -> Json {
-    let mut json = node.to_json();
+    let mut json = node.value.to_json();
     if let Some(object) = json.as_object_mut() {
         object.remove("status");
         object.insert("apiVersion".to_owned(), kind.api_version().into());

@@ -1,16 +1,19 @@
-//! A YAML or JSON text as a tree in which every key and value knows its position. The grammar is serde-saphyr's and
-//! serde_json's; the limits and the refusal of duplicate keys are set here.
+//! A YAML or JSON text as a tree in which every key and value knows its position. The grammar is granit-parser's and serde_json's;
+//! the limits and the refusal of duplicate keys are set here.
+
+mod scalar;
+#[cfg(test)]
+mod tests;
+mod yaml;
 
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
-use serde_saphyr::options::MergeKeyPolicy;
-use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned};
 
 use crate::error::{Position, ResourceError};
-use crate::parts::Part;
+pub(crate) use yaml::read_yaml;
 
 /// Longest text that is parsed, in bytes.
 pub const MAX_TEXT_BYTES: usize = 8 * 1024 * 1024;
@@ -48,25 +51,13 @@ pub(crate) enum Value {
     Map(Vec<Entry>),
 }
 
-/// Reads all documents of a part of a YAML text (JSON is one); empty documents are skipped.
-pub(crate) fn read_yaml(part: Part<'_>, file: &str) -> Result<Vec<Node>, ResourceError> {
-    let nodes: Result<Vec<Node>, _> = serde_saphyr::from_multiple_with_options(part.text, options());
-    let mut nodes = nodes.map_err(|e| syntax(&e, part.lines_before, file))?;
-    if part.lines_before > 0 {
-        nodes
-            .iter_mut()
-            .for_each(|node| node.move_down(part.lines_before));
-    }
-    Ok(nodes)
-}
-
 /// Reads one JSON document; positions are unknown.
 pub(crate) fn read_json(bytes: &[u8], limit: usize) -> Result<Node, ResourceError> {
     if bytes.len() > limit {
         return Err(ResourceError::too_large(bytes.len(), limit, "bytes", ""));
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let node = Positions::Unknown.deserialize(&mut reader);
+    let node = Node::deserialize(&mut reader);
     node.and_then(|node| reader.end().map(|()| node))
         .map_err(|e| ResourceError {
             file: Box::default(),
@@ -79,75 +70,38 @@ pub(crate) fn read_json(bytes: &[u8], limit: usize) -> Result<Node, ResourceErro
         })
 }
 
-fn options() -> Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_depth: MAX_DEPTH,
-            max_documents: MAX_DOCUMENTS,
-            max_nodes: MAX_NODES,
-            max_events: 2 * MAX_NODES,
-            max_aliases: MAX_REPEATED_VALUES,
-            max_anchors: MAX_REPEATED_VALUES,
-        },
-        alias_limits: serde_saphyr::alias_limits! {
-            max_total_replayed_events: MAX_REPEATED_VALUES,
-        },
-        duplicate_keys: DuplicateKeyPolicy::Error,
-        merge_keys: MergeKeyPolicy::Error,
-        strict_booleans: true,
-        with_snippet: false,
-    }
-}
-
-fn syntax(error: &serde_saphyr::Error, lines_before: u32, file: &str) -> ResourceError {
-    let (line, column) = error
-        .location()
-        .map_or((0, 0), |at| (narrow(at.line()), narrow(at.column())));
-    let text = error.to_string();
-    // The position is a field of its own; the library repeats it at the end of its sentence.
-    let sentence = text.lines().next().unwrap_or_default();
-    let sentence = sentence.split(" at line ").next().unwrap_or_default();
-    let sentence = sentence
-        .strip_prefix(&format!("error: line {line} column {column}: "))
-        .unwrap_or(sentence);
-    ResourceError {
-        file: file.into(),
-        line: if line > 0 { line + lines_before } else { 0 },
-        column,
-        field: String::new(),
-        found: String::new(),
-        expected: String::new(),
-        message: format!("not readable as YAML: {}", crate::error::shorten(sentence)),
-    }
-}
-
 impl Node {
-    /// Its place, and those of all that it holds, where so many lines stand before the text that it was read from.
-    fn move_down(&mut self, lines: u32) {
-        self.at.line += lines;
-        match &mut self.value {
-            Value::List(items) => items.iter_mut().for_each(|item| item.move_down(lines)),
-            Value::Map(entries) => {
-                for entry in entries {
-                    entry.at.line += lines;
-                    entry.node.move_down(lines);
-                }
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => {}
+    /// How many keys and values it is made of.
+    fn size(&self) -> usize {
+        1 + match &self.value {
+            Value::List(items) => items.iter().map(Node::size).sum(),
+            Value::Map(entries) => entries.iter().map(|entry| 1 + entry.node.size()).sum(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => 0,
         }
     }
 
+    /// How deep its lists and mappings nest; 0 of anything else.
+    fn depth(&self) -> usize {
+        match &self.value {
+            Value::List(items) => 1 + items.iter().map(Node::depth).max().unwrap_or(0),
+            Value::Map(entries) => 1 + entries.iter().map(|entry| entry.node.depth()).max().unwrap_or(0),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => 0,
+        }
+    }
+}
+
+impl Value {
     /// The value as JSON, positions dropped.
     pub(crate) fn to_json(&self) -> serde_json::Value {
-        match &self.value {
+        match self {
             Value::Null => serde_json::Value::Null,
             Value::Bool(value) => (*value).into(),
             Value::Number(value) => value.clone().into(),
             Value::Text(value) => value.as_str().into(),
-            Value::List(items) => items.iter().map(Node::to_json).collect(),
+            Value::List(items) => items.iter().map(|item| item.value.to_json()).collect(),
             Value::Map(entries) => entries
                 .iter()
-                .map(|entry| (entry.key.clone(), entry.node.to_json()))
+                .map(|entry| (entry.key.clone(), entry.node.value.to_json()))
                 .collect(),
         }
     }
@@ -155,49 +109,10 @@ impl Node {
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Positions::Known.deserialize(deserializer)
-    }
-}
-
-/// Whether the format tells where values stand: serde-saphyr does, serde_json does not.
-#[derive(Clone, Copy)]
-enum Positions {
-    Known,
-    Unknown,
-}
-
-impl<'de> DeserializeSeed<'de> for Positions {
-    type Value = Node;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        match self {
-            Positions::Known => {
-                let spanned = Spanned::<Value>::deserialize(deserializer)?;
-                Ok(Node {
-                    at: position(&spanned),
-                    value: spanned.value,
-                })
-            }
-            Positions::Unknown => Ok(Node {
-                at: Position::default(),
-                value: deserializer.deserialize_any(AnyValue(self))?,
-            }),
-        }
-    }
-}
-
-impl Positions {
-    fn next_key<'de, A: MapAccess<'de>>(self, map: &mut A) -> Result<Option<(String, Position)>, A::Error> {
-        match self {
-            Positions::Known => {
-                let key = map.next_key::<Spanned<String>>()?;
-                Ok(key.map(|key| {
-                    let at = position(&key);
-                    (key.value, at)
-                }))
-            }
-            Positions::Unknown => Ok(map.next_key()?.map(|key| (key, Position::default()))),
-        }
+        Ok(Self {
+            value: deserializer.deserialize_any(JsonValue)?,
+            at: Position::default(),
+        })
     }
 }
 
@@ -206,26 +121,13 @@ fn narrow(position: u64) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }
 
-fn position<T>(spanned: &Spanned<T>) -> Position {
-    Position {
-        line: narrow(spanned.referenced.line()),
-        column: narrow(spanned.referenced.column()),
-    }
-}
+struct JsonValue;
 
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyValue(Positions::Known))
-    }
-}
-
-struct AnyValue(Positions);
-
-impl<'de> Visitor<'de> for AnyValue {
+impl<'de> Visitor<'de> for JsonValue {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a YAML or JSON value")
+        f.write_str("a JSON value")
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
@@ -260,7 +162,7 @@ impl<'de> Visitor<'de> for AnyValue {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(self.0)? {
+        while let Some(item) = items.next_element()? {
             list.push(item);
         }
         Ok(Value::List(list))
@@ -269,9 +171,8 @@ impl<'de> Visitor<'de> for AnyValue {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = Vec::new();
         let mut seen = HashSet::new();
-        while let Some((key, at)) = self.0.next_key(&mut map)? {
-            // serde-saphyr looks for duplicates itself, serde_json does not.
-            if matches!(self.0, Positions::Unknown) && !seen.insert(key.clone()) {
+        while let Some(key) = map.next_key::<String>()? {
+            if !seen.insert(key.clone()) {
                 return Err(de::Error::custom(format!(
                     "duplicate key {:?}",
                     crate::error::shorten(&key)
@@ -279,8 +180,8 @@ impl<'de> Visitor<'de> for AnyValue {
             }
             entries.push(Entry {
                 key,
-                at,
-                node: map.next_value_seed(self.0)?,
+                at: Position::default(),
+                node: map.next_value()?,
             });
         }
         Ok(Value::Map(entries))
