@@ -4,8 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{Kind, Reason};
+use arc_swap::ArcSwapOption;
+use identity::bundle::certificate_pem;
+use identity::{Kind, Reason, TrustBundle};
 use proto::{Refusal, istio};
+use rustls_pki_types::CertificateDer;
 use tonic::{Request, Response, Status};
 
 use super::door::Counted;
@@ -21,12 +24,24 @@ const IMPERSONATED: &str = "ImpersonatedIdentity";
 #[derive(Clone)]
 pub struct IstioCertificateService {
     authority: Arc<Authority>,
+    /// What followed the leaf in the last answer.
+    tail: Arc<ArcSwapOption<Tail>>,
+}
+
+/// The certificates above leaves, and their PEM: they change with the authority, not from answer to answer.
+struct Tail {
+    above: Vec<CertificateDer<'static>>,
+    bundle: Arc<TrustBundle>,
+    pem: Vec<String>,
 }
 
 impl IstioCertificateService {
     /// In front of this authority.
     pub fn new(authority: Arc<Authority>) -> Self {
-        Self { authority }
+        Self {
+            authority,
+            tail: Arc::default(),
+        }
     }
 
     async fn create(
@@ -58,8 +73,24 @@ impl IstioCertificateService {
                 )
             });
         match decoded {
-            Ok((evidence, request)) => Ok(encode(&self.authority.issue(evidence, &request).await?)),
+            Ok((evidence, request)) => Ok(self.encode(&self.authority.issue(evidence, &request).await?)),
             Err(refusal) => Err(self.authority.refuse_early(&connection, refusal)),
+        }
+    }
+
+    /// Element 0 the leaf alone, one intermediate for each in the middle, all roots in the last; each ends with a newline.
+    fn encode(&self, issuance: &Issuance) -> istio::IstioCertificateResponse {
+        let Issuance { chain, bundle, .. } = issuance;
+        let (leaf, above) = chain.split_at(chain.len().min(1));
+        let known = self.tail.load_full().filter(|known| known.is_of(above, bundle));
+        let tail = known.unwrap_or_else(|| {
+            let tail = Arc::new(Tail::of(above, bundle));
+            self.tail.store(Some(Arc::clone(&tail)));
+            tail
+        });
+        let leaf = leaf.iter().map(|cert| certificate_pem(cert));
+        istio::IstioCertificateResponse {
+            cert_chain: leaf.chain(tail.pem.iter().cloned()).collect(),
         }
     }
 }
@@ -84,15 +115,20 @@ fn impersonation(metadata: Option<&prost_types::Struct>) -> Result<(), Refusal> 
     }
 }
 
-/// Element 0 the leaf alone, one intermediate for each in the middle, all roots in the last; each ends with a newline.
-fn encode(issuance: &Issuance) -> istio::IstioCertificateResponse {
-    let mut cert_chain: Vec<String> = issuance
-        .chain
-        .iter()
-        .map(|cert| identity::bundle::certificate_pem(cert))
-        .collect();
-    cert_chain.push(issuance.bundle.to_pem());
-    istio::IstioCertificateResponse { cert_chain }
+impl Tail {
+    fn of(above: &[CertificateDer<'static>], bundle: &Arc<TrustBundle>) -> Self {
+        let mut pem: Vec<String> = above.iter().map(|cert| certificate_pem(cert)).collect();
+        pem.push(bundle.to_pem());
+        Self {
+            above: above.to_vec(),
+            bundle: Arc::clone(bundle),
+            pem,
+        }
+    }
+
+    fn is_of(&self, above: &[CertificateDer<'static>], bundle: &Arc<TrustBundle>) -> bool {
+        self.above == above && Arc::ptr_eq(&self.bundle, bundle)
+    }
 }
 
 /// Failed authentication says nothing of its reason, which stands in log and metric; all else is as everywhere.

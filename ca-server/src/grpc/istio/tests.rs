@@ -33,11 +33,19 @@ async fn call(
     token: &str,
     message: istio::IstioCertificateRequest,
 ) -> Result<Vec<String>, Status> {
+    let service = IstioCertificateService::new(Arc::clone(&bench.authority));
+    ask(&service, token, message).await
+}
+
+async fn ask(
+    service: &IstioCertificateService,
+    token: &str,
+    message: istio::IstioCertificateRequest,
+) -> Result<Vec<String>, Status> {
     let mut request = Request::new(message);
     request.extensions_mut().insert(Arc::new(nobody()));
     let bearer = format!("Bearer {token}").parse().unwrap();
     request.metadata_mut().insert("authorization", bearer);
-    let service = IstioCertificateService::new(Arc::clone(&bench.authority));
     let answer = service.create_certificate(request).await;
     answer.map(|answer| answer.into_inner().cert_chain)
 }
@@ -58,10 +66,27 @@ async fn the_chain_is_the_leaf_then_each_intermediate_then_all_roots() {
         assert_eq!(element.matches("-----BEGIN CERTIFICATE-----").count(), 1);
         assert!(element.ends_with("-----END CERTIFICATE-----\n"));
     }
+    assert_eq!(chain[2], certificate_pem(bench.root.certificate()));
+}
+
+#[tokio::test]
+async fn an_answer_has_the_intermediate_that_signed_its_leaf() {
+    let (bench, token) = bench().await;
+    let again = bench.token("u", A, "a", |_| ()).await;
+    let service = IstioCertificateService::new(Arc::clone(&bench.authority));
+    let (old, new) = (wish(0), wish(0));
+    let first = ask(&service, &token, old.clone()).await.unwrap();
+    bench.renew_authority().await;
+    let second = ask(&service, &again, new).await.unwrap();
+    assert_ne!(second[1], first[1]);
+    let authority = bench.signers.current();
     assert_eq!(
-        chain[2],
-        identity::bundle::certificate_pem(bench.root.certificate())
+        second[1],
+        certificate_pem(&authority.active().unwrap().chain()[0])
     );
+    assert_eq!(second[2], first[2]);
+    let replayed = ask(&service, &token, old).await.unwrap();
+    assert_eq!(replayed, first);
 }
 
 #[tokio::test]
@@ -71,7 +96,7 @@ async fn a_life_is_cut_to_the_registration_and_refused_above_the_profile() {
         let token = bench.token(&format!("t{n}"), A, "a", |_| ()).await;
         let chain = call(&bench, &token, wish(seconds)).await.unwrap();
         let der = rustls_pki_types::pem::PemObject::from_pem_slice(chain[0].as_bytes()).unwrap();
-        let der: rustls_pki_types::CertificateDer<'_> = der;
+        let der: CertificateDer<'_> = der;
         let life = identity::Leaf::parse(&der).unwrap().validity().not_after() - bench.now();
         assert_eq!(life.whole_seconds(), expected, "{seconds}");
     }
