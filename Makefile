@@ -19,5 +19,5 @@ test: ## all tests, also against foreign programs, which it installs; about 10 m
 
 bench: ## the speed of policies, and of issuing with a load generator over real sockets; builds with optimisation
 	@.ci/need
-	cargo bench --bench policy
-	cargo bench --bench load
+	cargo bench --profile dist --bench policy
+	cargo bench --profile dist --bench load

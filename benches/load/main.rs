@@ -86,10 +86,11 @@ fn load(figures: &mut Figures) -> Result<(), Error> {
     for round in 1..=ROUNDS {
         for protocol in Protocol::ALL {
             let requests = Requests::make(protocol, &callers, CERTIFICATES)?;
-            let pair = pair::seconds()?;
+            let pair_before = pair::seconds()?;
             let before = server.cpu()?;
             let (bodies, took) = client::round(&server, &callers, &requests)?;
             let cpu = server.cpu_when_idle()? - before;
+            let pair = (pair_before + pair::seconds()?) / 2.0;
             let count = bodies.len() as f64;
             let (ratio, rate) = (cpu.as_secs_f64() / count / pair, count / took.as_secs_f64());
             let of_limit = rate * pair / figures.cores as f64;

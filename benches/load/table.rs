@@ -6,7 +6,7 @@ use crate::rows::{Row, median, print as print_rows, say};
 #[derive(Default)]
 pub(crate) struct Figures {
     pub(crate) cores: usize,
-    /// Seconds of one pair, before each round.
+    /// Seconds of one pair, the mean of before and after each round.
     pub(crate) pair: Vec<f64>,
     pub(crate) issuance: Vec<f64>,
     pub(crate) signet_cpu: Vec<f64>,
