@@ -1,5 +1,7 @@
 //! `up` and `server run`: hand over to `ca_server`, and print where the server is once it is ready.
 
+use std::path::Path;
+
 use ca_server::config::{Mode, ServerArgs, Settings};
 use ca_server::server::{Ready, ServeError};
 use clap::Subcommand;
@@ -69,18 +71,23 @@ fn text(ready: &Ready, mode: Mode) -> String {
     };
     let headline = format!("signet {} {state}, pid {}", ready.version, ready.pid);
     match (mode, ready.admin_socket.parent()) {
-        (Mode::Up, Some(dir)) => format!(
-            "{headline}\n{facts}\n{}",
-            next_step(&ready.trust_domain, &dir.display().to_string())
-        ),
+        (Mode::Up, Some(dir)) => format!("{headline}\n{facts}\n{}", next_step(&ready.trust_domain, dir)),
         _ => format!("{headline}\n{facts}"),
     }
 }
 
-fn next_step(trust_domain: &str, dir: &str) -> String {
+fn next_step(trust_domain: &str, dir: &Path) -> String {
+    let root_key = dir.join("keys/root-key.pem");
+    let dir = dir.display();
+    let of_root = match root_key.exists() {
+        true => format!(
+            "The root key is {}: fit for one machine and for trying.\n",
+            root_key.display()
+        ),
+        false => String::new(),
+    };
     format!(
-        "The root key lies under {dir}/keys: fit for one machine and for trying.\n\
-         Try next, in another terminal:\n  \
+        "{of_root}Try next, in another terminal:\n  \
          signet token create --data {dir} --spiffe-id spiffe://{trust_domain}/ns/default/sa/web --out web.token\n  \
          signet cert issue --token-file web.token --out web"
     )
