@@ -35,17 +35,18 @@ pub type EmbeddedStore = Journaled<Embedded>;
 
 /// A journal with an index beside it.
 pub struct Embedded {
+    /// First, so that it has ended when the journal's folder is free for others.
+    filling: Filling,
     journal: Journal,
     reader: Reader,
     index: Index,
-    /// Ends with it.
-    _filling: Filling,
     observe_sync: Box<dyn Fn(Duration) + Send>,
 }
 
 impl EmbeddedStore {
     /// Opens the store of a data folder, or makes one. Reads the newest snapshot and what follows it, or, after a clean stop, the
-    /// index; where certificates are recorded that still count is read beside the first decisions. `observe_sync` is told how long each batch took to become durable.
+    /// index; where certificates are recorded that still count is read beside the first decisions. `observe_sync` is told how long
+    /// each batch took to become durable.
     ///
     /// # Errors
     /// `Journal` with file and position if the journal is damaged, in use, newer, or ends before what the index knows;
@@ -76,10 +77,10 @@ impl EmbeddedStore {
         let ended_before = clock.now().unix_timestamp() - KEEP_BINDINGS;
         let filling = Filling::start(reader.clone(), Arc::clone(&state), ended_before).map_err(spawned)?;
         let medium = Embedded {
+            filling,
             journal,
             reader: reader.clone(),
             index,
-            _filling: filling,
             observe_sync: Box::new(observe_sync),
         };
         Self::start(Start {
@@ -171,6 +172,7 @@ impl Medium for Embedded {
     }
 
     fn close(self) -> Result<(), StoreError> {
+        drop(self.filling);
         let head: Head = self.journal.close()?;
         self.index.close(head)
     }
