@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::support::{Caller, Server, Settings, Wanted, ask_openssl, certificate_text, run, signet};
+use crate::support::{Caller, REQUEST, Server, Settings, Wanted, ask_openssl, certificate_text, run, signet};
 
 const REGISTRATION: &str = "apiVersion: signet.dev/v1\nkind: Registration\nmetadata: { name: devices }\nspec:\n  \
     role: device\n  spiffeId: /device/{{ certificate.id }}\n  callers: [ 'certificate:factory:D-*' ]\n";
@@ -33,16 +33,9 @@ impl Factory {
             "[ca]\ndefault_ca=factory\n[factory]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ncertificate=ca.pem\n\
              private_key=ca.key\ndefault_md=sha256\npolicy=any\nunique_subject=no\n[any]\nserialNumber=optional\ncommonName=optional\n",
         );
-        let mut root = ask_openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-        ]);
+        let mut root = ask_openssl(&REQUEST);
         root.args([
+            "-x509",
             "-subj",
             &format!("/CN={name}"),
             "-days",

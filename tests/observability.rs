@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Server, Settings, fails, http_get, openssl, run, signet, wait_for};
+use crate::support::{REQUEST, Server, Settings, fails, http_get, openssl, run, signet, wait_for};
 
 const WEB: &str = "spiffe://example.org/ns/default/sa/web";
 const DB: &str = "spiffe://example.org/ns/default/sa/db";
@@ -31,21 +31,9 @@ fn issue(token: &Path, out: &Path) -> std::process::Command {
 
 /// One token redeemed, asked for again with its key and with another one; another token redeemed, and its certificate renewed.
 fn work(server: &Server) {
-    run(openssl(server.folder()).args([
-        "req",
-        "-new",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-subj",
-        "/CN=web",
-        "-keyout",
-        "web.key",
-        "-out",
-        "web.csr",
-    ]));
+    run(openssl(server.folder())
+        .args(REQUEST)
+        .args(["-subj", "/CN=web", "-keyout", "web.key", "-out", "web.csr"]));
     let token = server.token_file(WEB, &[]);
     for out in ["web", "again"] {
         run(issue(&token, &server.path(out))

@@ -11,20 +11,9 @@ use rustls_pki_types::pem::PemObject as _;
 
 use super::{admin, configured, until_past};
 use crate::support::wire::{Pair, answered, certificates, config, csr, handshake, key, pair};
-use crate::support::{Server, Wire, openssl, root_ca_sign, run, server_under_root, signet};
+use crate::support::{REQUEST, Server, Wire, openssl, root_ca_sign, run, server_under_root, signet};
 
 const WEB: &str = "spiffe://example.org/ns/default/sa/web";
-/// What openssl is asked for a key and a request of it.
-const REQUEST: [&str; 7] = [
-    "req",
-    "-new",
-    "-newkey",
-    "ec",
-    "-pkeyopt",
-    "ec_paramgen_curve:P-256",
-    "-nodes",
-];
-
 /// A certificate that openssl mints under an authority of its own below the same root.
 fn minted_by_sibling(folder: &Path, root: &Path, spiffe_id: &str) -> (PathBuf, PathBuf) {
     let path = |name: &str| folder.join(name);

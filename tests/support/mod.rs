@@ -22,7 +22,7 @@ pub use background::Background;
 pub use caller::{Caller, Refused, leaf_of};
 pub use ceremony::{root_ca_sign, server_under_root};
 pub use mesh::Mesh;
-pub use openssl::{AUTHORITY_PROFILE, OpensslRoot, openssl};
+pub use openssl::{AUTHORITY_PROFILE, OpensslRoot, REQUEST, openssl};
 pub use python::python;
 pub use server::{Server, Settings, http_get, http_get_bytes, server_command};
 pub use wanted::{Wanted, ask_openssl, certificate_text, serial_of};

@@ -17,21 +17,24 @@ pub const AUTHORITY_PROFILE: &str = "basicConstraints = critical, CA:TRUE, pathl
     authorityKeyIdentifier = keyid\n\
     subjectAltName = URI:spiffe://example.org\n";
 
+/// Has openssl make a key of P-256, not encrypted, and a request of it; `-x509` after it makes a certificate instead.
+pub const REQUEST: [&str; 6] = [
+    "req",
+    "-newkey",
+    "ec",
+    "-pkeyopt",
+    "ec_paramgen_curve:P-256",
+    "-nodes",
+];
+
 impl OpensslRoot {
     /// Makes a root in this folder, which must not exist.
     pub fn make(folder: PathBuf) -> Self {
         std::fs::create_dir(&folder).expect("a new folder");
         run(openssl(&folder)
+            .args(REQUEST)
             .args([
-                "req",
                 "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-            ])
-            .args([
-                "-nodes",
                 "-keyout",
                 "root-key.pem",
                 "-out",

@@ -19,7 +19,7 @@ use prost::Message;
 use proto::Refusal;
 
 use super::bindings::Bindings;
-use super::entry::{Entry, Issued, KIND_ENTRY, KIND_SNAPSHOT, Snapshot};
+use super::entry::{Entry, KIND_ENTRY, KIND_SNAPSHOT, Snapshot};
 use super::error::{StoreError, io_error};
 use super::journaled::{Journaled, Start};
 use super::medium::{Medium, Records};
@@ -127,12 +127,8 @@ fn rebuild(reader: &Reader) -> Result<State, StoreError> {
         match kind {
             KIND_ENTRY => {
                 let entry = Entry::decode(payload.as_slice()).map_err(unreadable)?;
-                let keys = entry
-                    .issued
-                    .as_ref()
-                    .map(Issued::inventory_keys)
-                    .unwrap_or_default();
-                state.apply(position, entry, &keys);
+                // Where certificates are recorded is read from the segments' indexes.
+                state.apply(position, entry, &[]);
             }
             KIND_SNAPSHOT => {
                 let snapshot = Snapshot::decode(payload.as_slice()).map_err(unreadable)?;

@@ -150,17 +150,11 @@ impl Reader {
             scalar::resolve(&text).map_err(|why| fault(why, at))?
         };
         self.count(1, at)?;
-        self.add(anchor, Node { value, at }, 1)
+        self.add(anchor, Node { value, at })
     }
 
     fn begin(&mut self, anchor: usize, content: Content, at: Position) -> Result<(), Fault> {
-        if matches!(
-            self.open.last(),
-            Some(Open {
-                content: Content::Map { key: None, .. },
-                ..
-            })
-        ) {
+        if self.awaits_key() {
             return Err(fault("a list or mapping as a key, expected a text", at));
         }
         if self.open.len() == MAX_DEPTH {
@@ -171,6 +165,11 @@ impl Reader {
         Ok(())
     }
 
+    fn awaits_key(&self) -> bool {
+        let content = self.open.last().map(|open| &open.content);
+        matches!(content, Some(Content::Map { key: None, .. }))
+    }
+
     fn end(&mut self, at: Position) -> Result<(), Fault> {
         let Some(open) = self.open.pop() else {
             return Err(fault("an end of nothing", at));
@@ -179,20 +178,12 @@ impl Reader {
             Content::List(items) => Value::List(items),
             Content::Map { entries, .. } => Value::Map(entries),
         };
-        let node = Node { value, at: open.at };
-        let size = if open.anchor == 0 { 0 } else { node.size() };
-        self.add(open.anchor, node, size)
+        self.add(open.anchor, Node { value, at: open.at })
     }
 
     /// The anchored value once more, standing where the alias does.
     fn alias(&mut self, anchor: usize, at: Position) -> Result<(), Fault> {
-        if matches!(
-            self.open.last(),
-            Some(Open {
-                content: Content::Map { key: None, .. },
-                ..
-            })
-        ) {
+        if self.awaits_key() {
             return Err(fault("an alias as a key, expected a text", at));
         }
         let Some(node) = self.anchored.get(&anchor) else {
@@ -205,13 +196,13 @@ impl Reader {
         let node = Node { at, ..node.clone() };
         self.repeat(size, at)?;
         self.count(size, at)?;
-        self.add(0, node, size)
+        self.add(0, node)
     }
 
-    /// Puts a finished value where it belongs; `size` counts it and what it holds, for values with an anchor.
-    fn add(&mut self, anchor: usize, node: Node, size: usize) -> Result<(), Fault> {
+    /// Puts a finished value where it belongs.
+    fn add(&mut self, anchor: usize, node: Node) -> Result<(), Fault> {
         if anchor != 0 {
-            self.repeat(size, node.at)?;
+            self.repeat(node.size(), node.at)?;
             self.anchored.insert(anchor, node.clone());
         }
         match self.open.last_mut().map(|open| &mut open.content) {
