@@ -16,7 +16,7 @@ pub mod validity;
 pub mod verify;
 
 pub use bundle::TrustBundle;
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, Dispute, SystemClock, Witness};
 pub use digest::{Fingerprint, KeyDigest};
 pub use facts::Facts;
 pub use join_token::{JoinToken, JoinTokenError};
