@@ -1,6 +1,8 @@
 //! What time it is, and whether that is disputed. No other code reads the wall clock, so that tests can set it and a
 //! wrong clock has one place where it is recognised.
 
+pub mod witnessed;
+
 use std::fmt;
 
 use time::OffsetDateTime;
@@ -23,6 +25,13 @@ pub trait Clock: Send + Sync {
     fn permits_deletion(&self) -> bool {
         true
     }
+
+    /// Takes note of the time of the journal's last entry. A store says it once, when it opens and before it uses
+    /// the time.
+    fn journal_ends_at(&self, _at: OffsetDateTime) {}
+
+    /// Takes note that an entry was written just now. A store says it after each batch.
+    fn entry_written(&self) {}
 }
 
 /// Two times that disagree.
