@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod authority;
 pub mod caller;
+pub mod clock;
 pub mod config;
 pub mod grpc;
 pub mod http;
