@@ -3,6 +3,7 @@
 
 mod filling;
 mod index;
+mod last_entry;
 mod marker;
 mod table;
 
@@ -69,6 +70,9 @@ impl EmbeddedStore {
             tracing::warn!("{cut}, was cut off: it was never acknowledged");
         }
         let reader = journal.reader();
+        if let Some(at) = last_entry::time(&reader)? {
+            clock.journal_ends_at(at);
+        }
         let (state, table) = load(&reader, if clean { found } else { found.distrusted() })?;
         let state = Arc::new(RwLock::new(state));
         let snapshot = reader.newest_of_kind(KIND_SNAPSHOT)?.unwrap_or(0);

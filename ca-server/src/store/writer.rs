@@ -173,6 +173,7 @@ impl<M: Medium> Writer<M> {
                 }
                 return;
             }
+            self.clock.entry_written();
             self.gather.learn(answers.len());
             let changes = draft.take_changes();
             let (position, revision) = self.publish(draft);
