@@ -4,6 +4,7 @@
 pub mod bundle;
 pub mod clock;
 pub mod digest;
+pub mod dns_name;
 pub mod duration;
 pub mod facts;
 pub mod hex;
@@ -18,6 +19,7 @@ pub mod verify;
 pub use bundle::TrustBundle;
 pub use clock::{Clock, Dispute, SystemClock, Witness};
 pub use digest::{Fingerprint, KeyDigest};
+pub use dns_name::{DnsName, DnsNameError, DnsNames, MAX_DNS_NAMES};
 pub use facts::Facts;
 pub use join_token::{JoinToken, JoinTokenError};
 pub use leaf::Leaf;

@@ -23,7 +23,7 @@ pub(crate) use request::is_printable_string;
 /// Largest CSR, in bytes of DER or PEM; nothing of a larger one is looked at.
 pub const MAX_BYTES: usize = 64 * 1024;
 /// Most names in a CSR and in a certificate; a hundred of the longest DNS names still make a certificate that peers read.
-pub const MAX_NAMES: usize = 100;
+pub const MAX_NAMES: usize = 1 + identity::MAX_DNS_NAMES;
 
 /// A workload's or device's CSR that passed every check. Its names are wishes: nothing of it but the key may be copied.
 #[derive(Clone, Debug)]
