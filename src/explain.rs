@@ -89,10 +89,7 @@ pub(crate) async fn run(verb: Verb, global: &Global) -> Result<(), Failure> {
         (None, None) => return Err(Failure::usage("expected --token-file or --as-certificate")),
     };
     let stored = resource::list(&mut ResourcesClient::new(channel), Kind::Registration, None).await?;
-    let registrations = stored
-        .iter()
-        .map(resource::registration)
-        .collect::<Result<Vec<_>, _>>()?;
+    let registrations = readable(&stored);
     let trust_domain =
         identity::TrustDomain::new(&instance.ready()?.trust_domain).map_err(Failure::internal)?;
     let other_names: Vec<String> = csr.other_names().iter().map(ToString::to_string).collect();
@@ -118,6 +115,21 @@ pub(crate) async fn run(verb: Verb, global: &Global) -> Result<(), Failure> {
         }
     };
     answer(&explanation, global)
+}
+
+/// The registrations that can be read; each other one grants nothing and is reported on standard error.
+fn readable(stored: &[v1::Resource]) -> Vec<Registration> {
+    let mut registrations = Vec::with_capacity(stored.len());
+    for resource in stored {
+        match resource::registration(resource) {
+            Ok((registration, _)) => registrations.push(registration),
+            Err(why) => output::remark(&format!(
+                "registration {}/{} cannot be read and grants nothing: {why}",
+                resource.namespace, resource.name
+            )),
+        }
+    }
+    registrations
 }
 
 /// Every pair of a configured provider that registrations name and an id that it might read.
@@ -257,10 +269,20 @@ fn told(explanation: &Explanation) -> (Value, String) {
         Explanation::Granted {
             registration,
             spiffe_id,
-        } => (
-            json!({ "granted": true, "registration": registration, "spiffeId": spiffe_id.as_str() }),
-            format!("granted: {spiffe_id}, by registration {registration}"),
-        ),
+            also,
+        } => {
+            let mut value =
+                json!({ "granted": true, "registration": registration, "spiffeId": spiffe_id.as_str() });
+            let mut text = format!("granted: {spiffe_id}, by registration {registration}");
+            if !also.is_empty() {
+                value["alsoGrantedBy"] = json!(also);
+                text.push_str(&format!(
+                    "\n  without effect here: {}, which grants the same identity; of several the first by name applies",
+                    also.join(", ")
+                ));
+            }
+            (value, text)
+        }
         Explanation::Refused { nearest, missing } => {
             let nearest_text = nearest.as_deref().unwrap_or("none");
             (
@@ -283,11 +305,23 @@ mod tests {
         let granted = Explanation::Granted {
             registration: "default/web".into(),
             spiffe_id: SpiffeId::new("spiffe://td/web").unwrap(),
+            also: Vec::new(),
         };
         assert_eq!(
-            told(&granted).1,
-            "granted: spiffe://td/web, by registration default/web"
+            told(&granted),
+            (
+                json!({ "granted": true, "registration": "default/web", "spiffeId": "spiffe://td/web" }),
+                "granted: spiffe://td/web, by registration default/web".to_owned()
+            )
         );
+        let twice = Explanation::Granted {
+            registration: "default/web".into(),
+            spiffe_id: SpiffeId::new("spiffe://td/web").unwrap(),
+            also: vec!["default/web-2".into()],
+        };
+        let (value, text) = told(&twice);
+        assert_eq!(value["alsoGrantedBy"], json!(["default/web-2"]));
+        assert!(text.contains("without effect here: default/web-2"), "{text}");
         let refused = Explanation::Refused {
             nearest: Some("default/web".into()),
             missing: vec!["a".into(), "b".into()],

@@ -4,7 +4,7 @@ use clap::Args;
 use policy::Policies;
 use proto::v1;
 use proto::v1::resources_client::ResourcesClient;
-use resources::{Document, Kind, Registration, Resource};
+use resources::{Document, Kind, Registration, Resource, Warning};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tonic::transport::Channel;
@@ -22,6 +22,8 @@ pub(crate) const GET_EXAMPLE: &str =
 pub(crate) const DESCRIBE_EXAMPLE: &str = "Example:\n  signet describe registration web -n shop";
 pub(crate) const DELETE_EXAMPLE: &str = "Example:\n  signet delete registration web -n shop";
 const DEFAULT_NAMESPACE: &str = "default";
+/// Marks a registration that cannot be read, and so grants nothing.
+const UNREADABLE: &str = "<unreadable>";
 
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
@@ -55,6 +57,9 @@ pub(crate) struct Deletion {
 
 pub(crate) async fn get(selection: &Selection, global: &Global) -> Result<(), Failure> {
     let found = select(selection, global).await?;
+    if selection.kind == Kind::Registration {
+        remark_on_registrations(&found);
+    }
     if global.output.is_for_people() {
         if found.is_empty() {
             output::remark(&nothing(selection));
@@ -62,7 +67,7 @@ pub(crate) async fn get(selection: &Selection, global: &Global) -> Result<(), Fa
         }
         return output::say(&table(selection, &found, global.output == Format::Wide));
     }
-    let mut documents = found.iter().map(document).collect::<Result<Vec<_>, _>>()?;
+    let mut documents: Vec<Value> = found.iter().map(document).collect();
     let value = if selection.name.is_some() {
         documents.swap_remove(0)
     } else {
@@ -77,7 +82,10 @@ pub(crate) async fn describe(selection: &Selection, global: &Global) -> Result<(
         output::remark(&nothing(selection));
         return Ok(());
     }
-    let documents = found.iter().map(document).collect::<Result<Vec<_>, _>>()?;
+    if selection.kind == Kind::Registration {
+        remark_on_registrations(&found);
+    }
+    let documents: Vec<Value> = found.iter().map(document).collect();
     let has_effect = matches!(selection.kind, Kind::PeerAuthentication | Kind::DestinationRule);
     let compiled = if has_effect && global.output.is_for_people() {
         Some(Policies::compile(
@@ -181,15 +189,27 @@ fn stored(resource: &v1::Resource) -> Result<Document, Failure> {
     Ok(document)
 }
 
-/// The usable value of a registration that the server holds.
-pub(crate) fn registration(resource: &v1::Resource) -> Result<Registration, Failure> {
-    let document = Document::from_json(&resource.document_json).map_err(|e| Failure::new(e.reason(), e))?;
+/// The usable value of a registration that the server holds, and what of it is not in force; an error says why it cannot be read.
+pub(crate) fn registration(resource: &v1::Resource) -> Result<(Registration, Vec<Warning>), String> {
+    let document = Document::from_stored_json(&resource.document_json).map_err(|e| e.to_string())?;
     match document.resource {
-        Resource::Registration(registration) => Ok(*registration),
-        _ => Err(Failure::internal(format!(
-            "answer of the server: {} is a {}, expected a registration",
-            document.name, document.kind
-        ))),
+        Resource::Registration(registration) => Ok((*registration, document.warnings)),
+        _ => Err(format!("found a {}, expected a Registration", document.kind)),
+    }
+}
+
+/// Reports on standard error which registrations cannot be read, or are in force only in part.
+fn remark_on_registrations(found: &[v1::Resource]) {
+    for resource in found {
+        let name = format!("registration {}/{}", resource.namespace, resource.name);
+        match registration(resource) {
+            Ok((_, warnings)) => {
+                for warning in warnings {
+                    output::remark(&format!("{name}: {warning}"));
+                }
+            }
+            Err(why) => output::remark(&format!("{name} cannot be read and grants nothing: {why}")),
+        }
     }
 }
 
@@ -220,17 +240,24 @@ fn nothing(selection: &Selection) -> String {
     }
 }
 
-/// The document as it was applied, with the time of its creation.
-fn document(resource: &v1::Resource) -> Result<Value, Failure> {
-    let mut document: Value = serde_json::from_slice(&resource.document_json)
-        .map_err(|e| Failure::internal(format!("document of {} cannot be read: {e}", resource.name)))?;
+/// The document as it was applied, with the time of its creation. Of one that is not JSON the name is left, with the reason as its
+/// status, so that the others are listed all the same.
+fn document(resource: &v1::Resource) -> Value {
+    let unreadable = |why: serde_json::Error| {
+        json!({
+            "apiVersion": resource.api_version, "kind": resource.kind,
+            "metadata": { "name": resource.name, "namespace": resource.namespace },
+            "status": { "unreadable": why.to_string() },
+        })
+    };
+    let mut document: Value = serde_json::from_slice(&resource.document_json).unwrap_or_else(unreadable);
     let created = message::moment(resource.created_at.as_ref());
     if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut)
         && !created.is_empty()
     {
         metadata.entry("creationTimestamp").or_insert(created.into());
     }
-    Ok(document)
+    document
 }
 
 fn table(selection: &Selection, found: &[v1::Resource], wide: bool) -> String {
@@ -268,12 +295,18 @@ fn cell(column: &str, resource: &v1::Resource, document: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let callers = |registration: Registration| {
+    let role = |(registration, _): (Registration, _)| registration.role().word().to_owned();
+    let callers = |(registration, _): (Registration, _)| {
         let callers = registration.callers().iter();
         callers.map(ToString::to_string).collect::<Vec<_>>().join(",")
     };
     match column {
         "AGE" => message::age(resource.created_at.as_ref()),
+        "SPIFFE ID" if registration(resource).is_err() => {
+            format!("{UNREADABLE} {}", field(&spec["spiffeId"]))
+                .trim_end()
+                .to_owned()
+        }
         "SPIFFE ID" => field(&spec["spiffeId"]),
         "MODE" => field(&spec["mtls"]["mode"]),
         "HOST" => field(&spec["host"]),
@@ -281,7 +314,7 @@ fn cell(column: &str, resource: &v1::Resource, document: &Value) -> String {
         "LOCATION" => field(&spec["location"]),
         "RESOLUTION" => field(&spec["resolution"]),
         "ADDRESS" => field(&spec["address"]),
-        "ROLE" => registration(resource).map_or(String::new(), |r| r.role().word().to_owned()),
+        "ROLE" => registration(resource).map_or(String::new(), role),
         _ => registration(resource).map_or(String::new(), callers),
     }
 }
@@ -373,8 +406,33 @@ mod tests {
     #[test]
     fn a_document_is_shown_with_its_creation_time() {
         assert_eq!(
-            document(&web()).unwrap()["metadata"]["creationTimestamp"],
+            document(&web())["metadata"]["creationTimestamp"],
             "2026-01-01T00:00:00Z"
         );
+    }
+
+    #[test]
+    fn a_registration_that_cannot_be_read_is_marked_and_listed_with_the_others() {
+        let (mut odd, mut broken) = (web(), web());
+        odd.name = "odd".into();
+        odd.document_json = String::from_utf8(web().document_json)
+            .unwrap()
+            .replace("callers", "of-a-newer-server")
+            .into();
+        broken.name = "broken".into();
+        broken.document_json = b"{".to_vec();
+        let found = [web(), odd, broken];
+        let table = table(&selection(false), &found, false);
+        let rows: Vec<&str> = table.lines().skip(1).collect();
+        assert!(rows[0].starts_with("web      spiffe://td/web"), "{table}");
+        assert!(
+            rows[1].starts_with("odd      <unreadable> spiffe://td/web"),
+            "{table}"
+        );
+        assert!(rows[2].starts_with("broken   <unreadable>"), "{table}");
+        assert_eq!(document(&found[2])["metadata"]["name"], "broken");
+        assert!(document(&found[2])["status"]["unreadable"].is_string());
+        let (granted, warnings) = registration(&found[0]).unwrap();
+        assert!(granted.name() == "web" && warnings.is_empty());
     }
 }

@@ -261,3 +261,31 @@ fn the_secret_of_a_token_lies_nowhere_in_the_data_folder_or_the_log() {
     }
     assert!(with_id > 0, "not even the id is found, so the search is blind");
 }
+
+#[test]
+fn dns_names_that_clients_read_as_addresses_are_refused_for_tokens_and_in_csrs() {
+    let server = Server::up();
+    for name in [
+        "127.1",
+        "010.0.0.1",
+        "256.256.256.256",
+        "2130706433",
+        "0x7f000001",
+    ] {
+        let mut command = server.signet(&["token", "create", "--spiffe-id", WEB, "--dns", name]);
+        let (code, said) = fails(&mut command);
+        assert!(
+            code == 1 && said.contains("RESOURCE_INVALID") && said.contains("reads as an address"),
+            "{said}"
+        );
+        let (_, token) = create(&server, &["--dns", "web.example.org"]);
+        let csr = Wanted::named(server.folder(), "address", &format!("DNS:{name}")).pem();
+        let refused = Caller::new(&server, None)
+            .issue(&csr, Some(&token), json!({}))
+            .expect_err(name);
+        assert_eq!(refused.reason, "NAME_NOT_GRANTED", "{name}");
+    }
+    let mut command = server.signet(&["token", "create", "--spiffe-id", WEB]);
+    let (code, said) = fails(command.args(["--dns", "web.example.org", "--dns", "WEB.example.org"]));
+    assert!(code == 1 && said.contains("listed twice"), "{said}");
+}

@@ -380,3 +380,33 @@ fn a_second_key_of_one_parent_is_refused_only_where_forks_are_and_counted_everyw
         assert_eq!(server.metric("signet_lineage_forks_total"), 1.0, "{forks}");
     }
 }
+
+#[test]
+fn a_registration_holds_dns_names_once_each_and_as_many_as_a_certificate_has_room_for() {
+    let server = Server::up();
+    let names = |count: usize| {
+        let names: Vec<String> = (0..count).map(|i| format!("n{i}.shop")).collect();
+        format!("  dnsNames: [ {} ]\n", names.join(", "))
+    };
+    for (names, said) in [
+        ("[ a.b, 10.9.8.7 ]", "reads as an address"),
+        ("[ a.b, A.b. ]", "listed twice"),
+    ] {
+        let error = refused(&server, &registration("web", &format!("  dnsNames: {names}\n")));
+        assert_eq!(
+            (&error["field"], &error["line"], &error["column"]),
+            (&json!("spec.dnsNames[1]"), &json!(7), &json!(20)),
+            "{error}"
+        );
+        assert!(
+            error["message"].as_str().expect("a text").contains(said),
+            "{error}"
+        );
+    }
+    let error = refused(&server, &registration("web", &names(100)));
+    assert_eq!(error["field"], "spec.dnsNames[99]", "{error}");
+    server.apply(&registration("web", &names(99)));
+    enrol(&server, "web");
+    let issued = server.certificates(WEB).pop().expect("a certificate");
+    assert_eq!(issued["dnsNames"].as_array().map(Vec::len), Some(99));
+}

@@ -105,7 +105,7 @@ impl RegistrationSet {
 
 /// What was accepted once and cannot be read now grants nothing, and stops what depends on it.
 fn parse(document_json: &[u8]) -> Result<Registration, Refusal> {
-    let document = Document::from_json(document_json).map_err(|e| {
+    let document = Document::from_stored_json(document_json).map_err(|e| {
         Refusal::new(
             Reason::Internal,
             format!("a stored registration cannot be read: {e}"),

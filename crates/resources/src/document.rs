@@ -137,7 +137,17 @@ impl Part<'_> {
 impl Document {
     /// Parses one JSON object that travelled; the first fault is told, without position.
     pub fn from_json(bytes: &[u8]) -> Result<Self, ResourceError> {
-        Self::of_node(&tree::read_json(bytes, MAX_DOCUMENT_BYTES)?)
+        Self::of_node(&tree::read_json(bytes, MAX_DOCUMENT_BYTES)?, Findings::new(""))
+            .map_err(|mut errors| errors.swap_remove(0))
+    }
+
+    /// Parses one JSON object that a server stored. DNS names that were accepted once and break the rule of today are left out with a
+    /// warning each; otherwise as [`Document::from_json`].
+    ///
+    /// # Errors
+    /// The first other fault.
+    pub fn from_stored_json(bytes: &[u8]) -> Result<Self, ResourceError> {
+        Self::of_node(&tree::read_json(bytes, MAX_DOCUMENT_BYTES)?, Findings::stored())
             .map_err(|mut errors| errors.swap_remove(0))
     }
 
@@ -152,8 +162,7 @@ impl Document {
         Self::from_json(json.to_string().as_bytes())
     }
 
-    fn of_node(node: &Node) -> Result<Self, Vec<ResourceError>> {
-        let mut findings = Findings::new("");
+    fn of_node(node: &Node, mut findings: Findings) -> Result<Self, Vec<ResourceError>> {
         let root = Field {
             node,
             path: String::new(),

@@ -56,6 +56,8 @@ pub enum Explanation {
         registration: String,
         /// The identity.
         spiffe_id: SpiffeId,
+        /// Other registrations that grant the same identity to this caller and have no effect here, namespace/name in order.
+        also: Vec<String>,
     },
     /// It would be refused.
     Refused {
@@ -71,8 +73,12 @@ pub fn explain<'r>(
     registrations: impl IntoIterator<Item = &'r Registration>,
     asked: &Asked<'_>,
 ) -> Explanation {
-    let mut nearest: Option<Candidate> = None;
+    let mut nearest: Option<Candidate<'_>> = None;
+    let mut rivals = Vec::new();
     for registration in registrations {
+        if grants_too(registration, asked) {
+            rivals.push(registration.full_name());
+        }
         let candidate = Candidate::new(registration, asked);
         let is_nearer = nearest
             .as_ref()
@@ -86,10 +92,16 @@ pub fn explain<'r>(
             name,
             missing,
             id: Some(spiffe_id),
-        }) if missing.is_empty() => Explanation::Granted {
-            registration: name,
-            spiffe_id,
-        },
+            ..
+        }) if missing.is_empty() => {
+            rivals.retain(|rival| *rival != name);
+            rivals.sort_unstable();
+            Explanation::Granted {
+                registration: name,
+                spiffe_id,
+                also: rivals,
+            }
+        }
         Some(Candidate { name, missing, .. }) => Explanation::Refused {
             nearest: Some(name),
             missing,
@@ -101,16 +113,38 @@ pub fn explain<'r>(
     }
 }
 
-struct Candidate {
+/// Whether the registration grants the caller's identity to its kind of proof, whichever registration applies to this very proof.
+fn grants_too(registration: &Registration, asked: &Asked<'_>) -> bool {
+    let (proof, facts, id) = match asked.asker {
+        Asker::Token { id, .. } => (Proof::Token, Facts::default(), Some(id)),
+        // A certificate renews under its own registration, so that others with the same identity make no difference.
+        Asker::Own { .. } => return false,
+        Asker::Foreign { provider, id } => {
+            let facts = Facts {
+                certificate_id: Some(id),
+                ..Facts::default()
+            };
+            (Proof::Certificate { provider, id }, facts, asked.wished)
+        }
+    };
+    registration.grants_caller(&proof).is_some()
+        && registration
+            .spiffe_id_for(asked.trust_domain, &facts)
+            .is_ok_and(|granted| id.is_none_or(|id| *id == granted))
+}
+
+struct Candidate<'r> {
+    registration: &'r Registration,
     name: String,
     id: Option<SpiffeId>,
     missing: Vec<String>,
 }
 
-impl Candidate {
-    fn new(registration: &Registration, asked: &Asked<'_>) -> Self {
+impl<'r> Candidate<'r> {
+    fn new(registration: &'r Registration, asked: &Asked<'_>) -> Self {
         let mut candidate = Self {
-            name: format!("{}/{}", registration.namespace(), registration.name()),
+            registration,
+            name: registration.full_name(),
             id: None,
             missing: Vec::new(),
         };
@@ -121,8 +155,14 @@ impl Candidate {
     }
 
     /// The least lacking goes first, then the first by name, as the server chooses.
-    fn rank(&self) -> (usize, bool, &str) {
-        (self.missing.len(), self.id.is_none(), &self.name)
+    fn rank(&self) -> (usize, bool, &str, &str) {
+        let Self { registration, .. } = self;
+        (
+            self.missing.len(),
+            self.id.is_none(),
+            registration.namespace(),
+            registration.name(),
+        )
     }
 
     fn lacks(&mut self, what: impl Into<String>) {
@@ -248,7 +288,42 @@ spec: { role: device, spiffeId: '/device/{{ certificate.id }}', callers: [ 'cert
         Explanation::Granted {
             registration: registration.to_owned(),
             spiffe_id: SpiffeId::new(id).unwrap(),
+            also: Vec::new(),
         }
+    }
+
+    #[test]
+    fn other_registrations_that_grant_the_same_identity_are_named() {
+        let text = ["a", "web", "x-y"].map(|name| {
+            format!(
+                "apiVersion: signet.dev/v1\nkind: Registration\nmetadata: {{ name: {name} }}\nspec: {{ spiffeId: /web, callers: [ token ] }}\n"
+            )
+        });
+        let documents = parse(&text.join("---\n"), "").unwrap();
+        let registrations = documents
+            .into_iter()
+            .filter_map(|document| match document.resource {
+                Resource::Registration(registration) => Some(*registration),
+                _ => None,
+            });
+        let registrations: Vec<Registration> = registrations.collect();
+        let id = SpiffeId::new("spiffe://td/web").unwrap();
+        let asked = Asked {
+            asker: Asker::Token {
+                id: &id,
+                registration: "default/web",
+            },
+            trust_domain: &TrustDomain::new("td").unwrap(),
+            wished: None,
+            dns_names: &[],
+            other_names: &[],
+        };
+        let expected = Explanation::Granted {
+            registration: "default/web".to_owned(),
+            spiffe_id: id.clone(),
+            also: vec!["default/a".to_owned(), "default/x-y".to_owned()],
+        };
+        assert_eq!(explain(&registrations, &asked), expected);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub const MIN_LIFE: Duration = Duration::from_secs(10);
 /// What was found wrong, and what was found odd, in one source.
 pub(crate) struct Findings {
     file: Box<str>,
+    is_stored: bool,
     pub(crate) errors: Vec<ResourceError>,
     pub(crate) warnings: Vec<Warning>,
 }
@@ -37,8 +38,27 @@ impl Findings {
     pub(crate) fn new(file: &str) -> Self {
         Self {
             file: file.into(),
+            is_stored: false,
             errors: Vec::new(),
             warnings: Vec::new(),
+        }
+    }
+
+    /// For a document that was accepted before, perhaps under rules that were wider: see [`Findings::withhold`].
+    pub(crate) fn stored() -> Self {
+        Self {
+            is_stored: true,
+            ..Self::new("")
+        }
+    }
+
+    /// Notes a grant that breaks a rule. In a stored document it is a warning, because the rest of the document stays in force; the
+    /// caller leaves the grant out in both cases.
+    pub(crate) fn withhold(&mut self, field: &Field<'_>, why: impl Display) {
+        if self.is_stored {
+            self.warn(field, &format!("{why}; it is not granted"));
+        } else {
+            self.wrong(field, why);
         }
     }
 

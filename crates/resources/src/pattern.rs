@@ -24,6 +24,11 @@ impl Pattern {
         &self.text
     }
 
+    /// Whether it has no star, so that it matches one text only.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.parts.len() == 1
+    }
+
     /// Whether everything matches it.
     pub fn is_everything(&self) -> bool {
         self.parts.len() > 1 && self.parts.iter().all(String::is_empty)

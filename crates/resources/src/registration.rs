@@ -168,6 +168,17 @@ impl Registration {
         &self.name
     }
 
+    /// namespace/name.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// Whether some caller may be admitted by both registrations, with a token, a JWT or a certificate of its own.
+    pub fn shares_callers_with(&self, other: &Self) -> bool {
+        let meets = |mine: &Caller| other.callers.iter().any(|caller| mine.overlaps(caller));
+        self.callers.iter().any(meets)
+    }
+
     /// Workload, agent, admin or device; the path agrees.
     pub fn role(&self) -> Role {
         self.role
@@ -183,7 +194,7 @@ impl Registration {
         &self.path
     }
 
-    /// DNS names that its certificates may have.
+    /// DNS names that its certificates may have, in canonical form, each once.
     pub fn dns_names(&self) -> &[String] {
         &self.dns_names
     }

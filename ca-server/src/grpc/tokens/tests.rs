@@ -1,5 +1,7 @@
 //! The service `Tokens`, asked by an administrator and by others.
 
+mod names;
+
 use super::*;
 use crate::grpc::admin::bench::{Bench, NOW, ROOT};
 use crate::store::{NewResource, Outcome};

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use identity::spiffe_id::Role;
-use identity::{Reason, SpiffeId, duration};
+use identity::{DnsNames, Reason, SpiffeId, duration};
 use issuance::{MIN_LIFE, ProfileName};
 use proto::{Refusal, v1};
 
@@ -43,7 +43,7 @@ impl Wish {
         let longest = ProfileName::for_role(spiffe_id.role())
             .map_or(MIN_LIFE, |name| admin.profiles.named(name).max_life());
         let life = read_duration("life", life, MIN_LIFE..=longest)?;
-        check_names(admin, &dns_names)?;
+        let dns_names = read_names(admin, &dns_names)?;
         let server = if server.is_empty() {
             default_address(admin)?
         } else {
@@ -90,33 +90,25 @@ fn read_id(admin: &Admin, text: &str, role: &str) -> Result<SpiffeId, Refusal> {
     Ok(id)
 }
 
-fn check_names(admin: &Admin, names: &[String]) -> Result<(), Refusal> {
-    if names.len() > issuance::MAX_NAMES {
-        return Err(invalid(
-            "dns_names",
-            format!("{} names, expected at most {}", names.len(), issuance::MAX_NAMES),
-        ));
-    }
-    for name in names {
-        if !issuance::is_host_name(name) {
-            let short: String = name.chars().take(100).collect();
-            return Err(invalid(
-                "dns_names",
-                format!("{short:?} is not a DNS name, expected lower-case labels without wildcard"),
-            ));
-        }
-        if admin.server_names.iter().any(|ours| ours.as_str() == name) {
-            return Err(Refusal::new(
-                Reason::NameNotGranted,
-                format!(
-                    "{name} is a name of this server, by which stock proxies know it; it is granted to nobody"
-                ),
-            )
+/// The names in their canonical form, each once.
+fn read_names(admin: &Admin, names: &[String]) -> Result<Vec<String>, Refusal> {
+    let names: Vec<String> = DnsNames::new(names)
+        .map_err(|(_, why)| invalid("dns_names", why))?
+        .into();
+    let is_ours = |name: &&String| {
+        admin
+            .server_names
+            .iter()
+            .any(|ours| ours.as_str() == name.as_str())
+    };
+    if let Some(name) = names.iter().find(is_ours) {
+        let why =
+            format!("{name} is a name of this server, by which stock proxies know it; it is never granted");
+        return Err(Refusal::new(Reason::NameNotGranted, why)
             .with("name", name)
             .with("field", "dns_names"));
-        }
     }
-    Ok(())
+    Ok(names)
 }
 
 fn default_address(admin: &Admin) -> Result<String, Refusal> {

@@ -319,6 +319,84 @@ fn json_off_the_wire_is_judged_by_the_same_rules() {
 }
 
 #[test]
+fn dns_names_are_kept_in_canonical_form_and_are_at_most_as_many_as_a_certificate_holds() {
+    let value = registration(&with_spec(
+        "spiffeId: /a\ndnsNames: [ Web.Shop, www.shop. ]\ncallers: [ token ]",
+    ));
+    assert_eq!(value.dns_names(), ["web.shop", "www.shop"]);
+    let spec = |count: usize| {
+        let names: Vec<String> = (0..count).map(|i| format!("n{i}.shop")).collect();
+        with_spec(&format!(
+            "spiffeId: /a\ndnsNames: [ {} ]\ncallers: [ token ]",
+            names.join(", ")
+        ))
+    };
+    assert_eq!(registration(&spec(99)).dns_names().len(), 99);
+    let found = faults(&spec(150));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("spec.dnsNames[99]: more than 99 DNS names"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_stored_document_stays_readable_without_the_dns_names_that_are_refused_today() {
+    let object = |names: &[&str]| {
+        serde_json::json!({
+            "apiVersion": "signet.dev/v1", "kind": "Registration", "metadata": { "name": "a" },
+            "spec": { "spiffeId": "/a", "dnsNames": names, "callers": ["token"] },
+        })
+        .to_string()
+    };
+    let stored = object(&["a.shop", "10.9.8.7", "127.1", "a.shop", "b.shop"]);
+    assert!(Document::from_json(stored.as_bytes()).is_err());
+    let document = Document::from_stored_json(stored.as_bytes()).unwrap();
+    let warned: Vec<&str> = document.warnings.iter().map(|w| w.field.as_str()).collect();
+    assert_eq!(
+        warned,
+        ["spec.dnsNames[1]", "spec.dnsNames[2]", "spec.dnsNames[3]"]
+    );
+    assert!(document.warnings[1].message.ends_with("it is not granted"));
+    let Resource::Registration(value) = document.resource else {
+        panic!("not a registration");
+    };
+    assert_eq!(value.dns_names(), ["a.shop", "b.shop"]);
+    let other_fault = stored.replace("callers", "caller");
+    assert!(Document::from_stored_json(other_fault.as_bytes()).is_err());
+    let many: Vec<String> = (0..120).map(|i| format!("n{i}.shop")).collect();
+    let many = object(&many.iter().map(String::as_str).collect::<Vec<_>>());
+    let document = Document::from_stored_json(many.as_bytes()).unwrap();
+    assert_eq!(document.warnings.len(), 1, "{:?}", document.warnings);
+}
+
+#[test]
+fn registrations_share_callers_where_one_proof_may_be_admitted_by_both() {
+    let with = |callers: &str| registration(&with_spec(&format!("spiffeId: /a\ncallers: [ {callers} ]")));
+    for (one, other, expected) in [
+        ("token", "token", true),
+        ("token", "'jwt:k8s:a'", false),
+        ("'jwt:k8s:a', token", "'jwt:k8s:b', token", true),
+        ("'jwt:k8s:a'", "'jwt:k8s:b'", false),
+        ("'jwt:k8s:a'", "'jwt:other:a'", false),
+        ("'jwt:k8s:a*'", "'jwt:k8s:ab'", true),
+        ("'jwt:k8s:a*'", "'jwt:k8s:b'", false),
+        ("'jwt:k8s:a*'", "'jwt:k8s:*b'", true),
+    ] {
+        assert_eq!(
+            with(one).shares_callers_with(&with(other)),
+            expected,
+            "{one} {other}"
+        );
+        assert_eq!(
+            with(other).shares_callers_with(&with(one)),
+            expected,
+            "{other} {one}"
+        );
+    }
+}
+
+#[test]
 fn a_token_brings_a_registration_of_its_own() {
     let id = SpiffeId::new("spiffe://example.org/admin/ann").unwrap();
     let grant = TokenGrant {

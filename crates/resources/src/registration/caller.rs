@@ -102,6 +102,31 @@ impl Caller {
         }
     }
 
+    /// Whether some caller may be admitted by both lines. Two patterns with stars are taken to have a text in common.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let meet = |a: &Pattern, b: &Pattern| {
+            a.matches(b.as_str()) || b.matches(a.as_str()) || !(a.is_exact() || b.is_exact())
+        };
+        match (self, other) {
+            (Caller::Token, Caller::Token) => true,
+            (
+                Caller::Jwt { provider, subject },
+                Caller::Jwt {
+                    provider: name,
+                    subject: text,
+                },
+            ) => provider == name && meet(subject, text),
+            (
+                Caller::Certificate { provider, id },
+                Caller::Certificate {
+                    provider: name,
+                    id: text,
+                },
+            ) => provider == name && meet(id, text),
+            _ => false,
+        }
+    }
+
     /// Whether it is a JWT of an issuer other than ourselves.
     pub(super) fn is_foreign_jwt(&self) -> bool {
         matches!(self, Caller::Jwt { provider, .. } if provider != SELF)

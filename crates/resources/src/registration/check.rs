@@ -1,10 +1,10 @@
 //! The one constructor of `Registration`: the fields of the configured form, and the rules between them.
 
 use identity::spiffe_id::Role;
-use identity::{SpiffeId, TrustDomain};
+use identity::{DnsNameError, DnsNames, SpiffeId, TrustDomain};
 
 use super::{Caller, Forks, Registration, Selector};
-use crate::document::{Names, is_subdomain};
+use crate::document::Names;
 use crate::fields::{Field, Findings, Object};
 use crate::pattern::Pattern;
 use crate::template::{Template, Variable};
@@ -51,13 +51,7 @@ impl Registration {
             role,
             trust_domain,
             path,
-            dns_names: made(
-                &object,
-                "dnsNames",
-                "a DNS name in lower case",
-                findings,
-                dns_name,
-            ),
+            dns_names: dns_names(&object, findings),
             life: shortest,
             max_life,
             hint: object.get("hint").and_then(|field| hint(&field, findings)),
@@ -286,8 +280,27 @@ fn forks(word: &str) -> Option<Forks> {
     }
 }
 
-fn dns_name(text: &str) -> Option<String> {
-    is_subdomain(text).then(|| text.to_owned())
+/// The names in their canonical form. One error is enough for a list that is too long.
+fn dns_names(object: &Object<'_>, findings: &mut Findings) -> Vec<String> {
+    let mut names = DnsNames::default();
+    let items = object
+        .get("dnsNames")
+        .map(|field| field.list(findings))
+        .unwrap_or_default();
+    for item in items {
+        let Some(text) = item.text("a DNS name", findings) else {
+            continue;
+        };
+        match names.add(text) {
+            Ok(()) => {}
+            Err(why @ DnsNameError::TooMany) => {
+                findings.withhold(&item, why);
+                break;
+            }
+            Err(why) => findings.withhold(&item, why),
+        }
+    }
+    names.into()
 }
 
 fn pattern(text: &str) -> Option<Pattern> {

@@ -89,8 +89,20 @@ pub(super) const OF_SPEC: &[(&str, &str)] = &[
         "6:20: spec.impersonators[0]: found \"/x\", expected a SPIFFE ID",
     ),
     (
-        "spiffeId: /a\ndnsNames: [ A.b ]\ncallers: [ token ]",
-        "6:15: spec.dnsNames[0]: found \"A.b\"",
+        "spiffeId: /a\ndnsNames: [ A.b, '*.b' ]\ncallers: [ token ]",
+        "6:20: spec.dnsNames[1]: \"*.b\" is not a DNS name",
+    ),
+    (
+        "spiffeId: /a\ndnsNames: [ 10.9.8.7 ]\ncallers: [ token ]",
+        "6:15: spec.dnsNames[0]: \"10.9.8.7\" reads as an address",
+    ),
+    (
+        "spiffeId: /a\ndnsNames: [ '2130706433' ]\ncallers: [ token ]",
+        "6:15: spec.dnsNames[0]: \"2130706433\" reads as an address",
+    ),
+    (
+        "spiffeId: /a\ndnsNames: [ a.b, c.d, A.b. ]\ncallers: [ token ]",
+        "6:25: spec.dnsNames[2]: a.b is listed twice",
     ),
     (
         "spiffeId: /a\ndefault: yes\ncallers: [ token ]",
