@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -124,6 +125,9 @@ enum Verb {
     Journal(journal::Verb),
 }
 
+/// How long threads that still work are waited for at the end.
+const THREADS_END: Duration = Duration::from_secs(1);
+
 /// Does what these arguments (the program's name first) ask for.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -133,7 +137,12 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     let format = cli.global.output;
     let done = tokio::runtime::Runtime::new()
         .map_err(|e| Failure::internal(format!("cannot start threads: {e}")))
-        .and_then(|runtime| runtime.block_on(dispatch(cli.verb, cli.global)));
+        .and_then(|runtime| {
+            let done = runtime.block_on(dispatch(cli.verb, cli.global));
+            // A system call on a disk that hangs never returns, and its thread cannot be ended: the process is.
+            runtime.shutdown_timeout(THREADS_END);
+            done
+        });
     match done {
         Ok(code) => code,
         Err(failure) => {

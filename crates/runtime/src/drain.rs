@@ -11,6 +11,9 @@ use tokio::time::Instant;
 /// The longest that a drain takes, counted from its beginning.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
+/// The longest that a process takes to end, counted from the beginning of its drain: the drain itself, and what is closed after it.
+pub const END_LIMIT: Duration = Duration::from_secs(25);
+
 /// The kernel did not let us listen to a signal.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen to {signal}: {source}")]
@@ -69,25 +72,58 @@ impl Drain {
     }
 
     /// From here on SIGTERM and SIGINT begin the drain, and the next one of them ends the process at once with the exit code that shells
-    /// give it (128 and the signal's number). Needs a tokio runtime.
+    /// give it (128 and the signal's number). A process that has not ended [`END_LIMIT`] after its drain began is ended with exit
+    /// code 1. A thread of its own does both, so that nothing that hangs elsewhere keeps the process from ending.
+    ///
+    /// # Errors
+    /// The kernel refuses.
     pub fn on_signals(&self) -> Result<(), SignalError> {
-        let mut terminate = listen("SIGTERM", SignalKind::terminate())?;
-        let mut interrupt = listen("SIGINT", SignalKind::interrupt())?;
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         let drain = self.clone();
-        tokio::spawn(async move {
-            loop {
-                let (name, kind) = tokio::select! {
-                    _ = terminate.recv() => ("SIGTERM", SignalKind::terminate()),
-                    _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
-                };
-                if drain.has_begun() {
-                    tracing::warn!(signal = name, "second signal, ending at once");
-                    std::process::exit(128 + kind.as_raw_value());
-                }
-                drain.begin(name);
+        let thread = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(drain.follow_signals(tell)),
+                Err(source) => drop(tell.send(Err(failed("signals", source)))),
             }
-        });
-        Ok(())
+        };
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(thread)
+            .map_err(|source| failed("signals", source))?;
+        told.recv()
+            .unwrap_or_else(|_| Err(failed("signals", io::ErrorKind::Other.into())))
+    }
+
+    async fn follow_signals(self, listening: std::sync::mpsc::SyncSender<Result<(), SignalError>>) {
+        let signals = listen("SIGTERM", SignalKind::terminate())
+            .and_then(|terminate| Ok((terminate, listen("SIGINT", SignalKind::interrupt())?)));
+        let (mut terminate, mut interrupt) = match signals {
+            Ok(signals) => signals,
+            Err(error) => return drop(listening.send(Err(error))),
+        };
+        drop(listening.send(Ok(())));
+        let mut limit = std::pin::pin!(self.over_limit());
+        loop {
+            let (name, kind) = tokio::select! {
+                _ = terminate.recv() => ("SIGTERM", SignalKind::terminate()),
+                _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
+                () = &mut limit => {
+                    tracing::error!("not at its end {END_LIMIT:?} after the drain began, as something does not answer; ending at once");
+                    std::process::exit(1);
+                }
+            };
+            if self.has_begun() {
+                tracing::warn!(signal = name, "second signal, ending at once");
+                std::process::exit(128 + kind.as_raw_value());
+            }
+            self.begin(name);
+        }
+    }
+
+    async fn over_limit(&self) {
+        self.begun().await;
+        tokio::time::sleep(END_LIMIT).await;
     }
 
     /// Begins the drain; `cause` is for the log. Once begun it stays so, and later calls change nothing.
@@ -185,7 +221,11 @@ impl Hangups {
 }
 
 fn listen(name: &'static str, kind: SignalKind) -> Result<Signal, SignalError> {
-    signal(kind).map_err(|source| SignalError { signal: name, source })
+    signal(kind).map_err(|source| failed(name, source))
+}
+
+fn failed(signal: &'static str, source: io::Error) -> SignalError {
+    SignalError { signal, source }
 }
 
 #[cfg(test)]

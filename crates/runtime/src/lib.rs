@@ -42,3 +42,4 @@ pub mod notify;
 pub mod places;
 pub mod readiness;
 pub mod ready;
+pub mod threads;
