@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod grpc;
 pub mod http;
+mod in_flight;
 pub mod metrics;
 pub mod registration;
 pub mod server;

@@ -151,7 +151,7 @@ impl Metrics {
         self.ignored_bearers.inc();
     }
 
-    /// A request is in work until the answer is dropped.
+    /// A request is in work until this is dropped.
     pub fn in_flight(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())

@@ -11,13 +11,14 @@ mod writer;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use identity::{Clock, Reason, Serial};
 use proto::Refusal;
 use runtime::logs::AuditLog;
 use runtime::readiness::Condition;
+use runtime::threads::{Pulse, Watchdog, Worker};
+use tokio::sync::watch;
 
 pub use line::{Decision, Line};
 pub use tally::RefusalCount;
@@ -28,6 +29,11 @@ use writer::{Message, Writer};
 /// Lines that may wait for the file before it counts as stuck. The channel holds twice as many: what was let in before is still written.
 const BACKLOG: usize = 16 * 1024;
 
+/// After so long without an answer the file is reported as not answering.
+const WRITE_LIMIT: Duration = Duration::from_secs(3);
+/// How often the writer is looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
 /// What takes the counted refusals of a minute to the journal; it must not block.
 pub type ToJournal = Box<dyn Fn(RefusalCount) + Send>;
 
@@ -35,6 +41,7 @@ pub type ToJournal = Box<dyn Fn(RefusalCount) + Send>;
 pub struct Audit {
     shared: Arc<Shared>,
     messages: SyncSender<Message>,
+    _watchdog: Watchdog,
 }
 
 /// What requests and the writer both see.
@@ -44,6 +51,9 @@ struct Shared {
     waiting: AtomicUsize,
     stuck: AtomicBool,
     closing: AtomicBool,
+    /// Busy while lines are being written.
+    pulse: Pulse,
+    failure: watch::Sender<Option<String>>,
     lost: AtomicUsize,
     samples: Mutex<Samples>,
     minute: Mutex<Minute>,
@@ -61,11 +71,22 @@ impl Audit {
         let (messages, queue) = sync_channel(2 * BACKLOG);
         let shared = Arc::new(Shared::new(clock, condition));
         let writer = Writer::new(Arc::clone(&shared), log, to_journal);
-        thread::Builder::new()
-            .name("audit".to_owned())
-            .spawn(move || writer.run(&queue))?;
+        let panicked = Arc::clone(&shared);
+        // It ends with the process, or by `close`, and is not waited for.
+        let _detached = Worker::start("audit", move || panicked.panicked(), move || writer.run(&queue))?;
+        let watched = Arc::clone(&shared);
+        let watchdog = Watchdog::start("audit-watch", INTERVAL, move || watched.check())?;
         shared.condition.set_ready();
-        Ok(Self { shared, messages })
+        Ok(Self {
+            shared,
+            messages,
+            _watchdog: watchdog,
+        })
+    }
+
+    /// Why the process has to end, once it has to: the writer has ended by a panic.
+    pub fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.shared.failure.subscribe()
     }
 
     /// Whether the file takes lines. While it does not, nothing may be issued.
@@ -166,6 +187,26 @@ impl Audit {
 }
 
 impl Shared {
+    /// The look of the watchdog: the writer itself cannot report a write that does not return. It reports the recovery.
+    fn check(&self) {
+        let Some((_, since)) = self.pulse.busy().filter(|(_, since)| *since >= WRITE_LIMIT) else {
+            return;
+        };
+        if !self.stuck.swap(true, Ordering::Relaxed) {
+            self.condition.set_not_ready(format!(
+                "the audit log has not answered for {} s; nothing is issued until it does",
+                since.as_secs()
+            ));
+        }
+    }
+
+    fn panicked(&self) {
+        let message = "the audit log's thread ended by a panic; the process ends so that it can be restarted";
+        self.stuck.store(true, Ordering::Relaxed);
+        self.condition.set_not_ready(message);
+        self.failure.send_replace(Some(message.to_owned()));
+    }
+
     fn new(clock: Arc<dyn Clock>, condition: Condition) -> Self {
         Self {
             clock,
@@ -173,6 +214,8 @@ impl Shared {
             waiting: AtomicUsize::new(0),
             stuck: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            pulse: Pulse::default(),
+            failure: watch::Sender::new(None),
             lost: AtomicUsize::new(0),
             samples: Mutex::default(),
             minute: Mutex::default(),

@@ -5,6 +5,7 @@ use runtime::readiness::Readiness;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
 use time::OffsetDateTime;
 use time::macros::datetime;

@@ -144,7 +144,7 @@ impl Writer {
                 "audit lines were lost while the audit log took none; the journal has their certificates"
             );
         }
-        while let Err(error) = self.log.write_lines(&mut self.lines) {
+        while let Err(error) = self.write() {
             self.shared.stuck.store(true, Ordering::Relaxed);
             self.shared.condition.set_not_ready(format!(
                 "the audit log cannot be written: {error}; nothing is issued until it can"
@@ -160,5 +160,12 @@ impl Writer {
         if self.shared.stuck.swap(false, Ordering::Relaxed) {
             self.shared.condition.set_ready();
         }
+    }
+
+    fn write(&mut self) -> std::io::Result<()> {
+        self.shared.pulse.begin(0);
+        let written = self.log.write_lines(&mut self.lines);
+        self.shared.pulse.end();
+        written
     }
 }

@@ -16,9 +16,9 @@ mod wish;
 
 use std::sync::Arc;
 
-use identity::{Clock, Reason, TrustBundle, TrustDomain};
+use identity::{Clock, TrustBundle, TrustDomain};
 use proto::Refusal;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 pub use issue::{Issuance, IssueRequest};
 pub use server_certificate::ServerNames;
@@ -27,7 +27,7 @@ use crate::audit::{Audit, Decision, Line};
 use crate::caller::{Callers, Connection, OwnCertificate};
 use crate::metrics::Metrics;
 use crate::registration::Registrations;
-use crate::store::Store;
+use crate::store::{Answer, Store};
 use claims::Claims;
 use record::Teller;
 use signers::Signers;
@@ -132,14 +132,7 @@ impl Authority {
     }
 }
 
-/// Waits for the store's answer; a store that is gone is unavailable.
-pub(crate) async fn answer<T>(
-    answer: impl Future<Output = Result<Result<T, Refusal>, oneshot::error::RecvError>>,
-) -> Result<T, Refusal> {
-    answer.await.unwrap_or_else(|_| {
-        Err(Refusal::new(
-            Reason::StoreUnavailable,
-            "the record is closed; the server is stopping",
-        ))
-    })
+/// Waits for the store's answer while the journal answers.
+pub(crate) async fn answer<T>(mut answer: Answer<T>) -> Result<T, Refusal> {
+    answer.decided().await
 }

@@ -8,7 +8,6 @@ use identity::Clock;
 use issuance::ProfileName;
 use proto::Refusal;
 
-use super::answer;
 use crate::audit::{Audit, Decision, Line};
 use crate::caller::Attested;
 use crate::metrics::Metrics;
@@ -83,9 +82,13 @@ impl Handed<'_> {
     /// The writer's answer, and the certificate that it speaks of.
     pub(super) async fn decided(mut self) -> (Result<Outcome, Refusal>, Issued) {
         let outcome = match &mut self.answer {
-            Some(waiting) => answer(waiting).await,
+            Some(waiting) => waiting.decided().await,
             None => Ok(Outcome::Done),
         };
+        // The journal does not answer: the certificate may still be recorded, and is then counted and audited.
+        if self.answer.as_ref().is_some_and(Answer::is_open) {
+            return (outcome, Issued::default());
+        }
         self.answer = None;
         (outcome, std::mem::take(&mut self.issued))
     }
@@ -100,7 +103,7 @@ impl Drop for Handed<'_> {
         let (teller, attested, began) = (self.teller.clone(), self.attested.clone(), self.began);
         let issued = std::mem::take(&mut self.issued);
         runtime.spawn(async move {
-            if let Ok(Outcome::Recorded { position, fork }) = answer(waiting).await {
+            if let Ok(Outcome::Recorded { position, fork }) = waiting.settled().await {
                 let recorded = Recorded {
                     issued,
                     position,

@@ -319,6 +319,9 @@ impl Store for Counted {
     fn health(&self) -> watch::Receiver<Option<String>> {
         self.store.health()
     }
+    fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.store.failure()
+    }
     fn close(&self) -> Result<(), StoreError> {
         self.store.close()
     }

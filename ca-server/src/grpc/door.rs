@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::Judge;
+use crate::in_flight::Place;
 use crate::metrics::Metrics;
 
 /// When a caller that found no place should try again.
@@ -92,10 +93,10 @@ where
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let metrics = Arc::clone(&self.layer.metrics);
-        let place = match &self.layer.places {
+        let permit = match &self.layer.places {
             None => None,
             Some(places) => match Arc::clone(places).try_acquire_owned() {
-                Ok(place) => Some(place),
+                Ok(permit) => Some(permit),
                 Err(_) => {
                     metrics.refused(Reason::TooManyInFlight);
                     return Box::pin(std::future::ready(Ok(too_many().into_http())));
@@ -105,11 +106,10 @@ where
         let counted = Counted::default();
         request.extensions_mut().insert(counted.clone());
         request.extensions_mut().insert(self.layer.judge.clone());
+        let place = Place::new(permit, metrics.in_flight());
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let in_flight = metrics.in_flight();
-            let response = answer.await?;
-            drop((place, in_flight));
+            let response = place.serve(answer).await?;
             // A refusal stands in the headers alone; a good answer has its status in the trailers.
             if !response.headers().contains_key(Status::GRPC_STATUS) {
                 return Ok(response);

@@ -57,6 +57,9 @@ pub enum ServeError {
     /// The authority refuses.
     #[error("{}", .0.message())]
     Refused(#[from] Refusal),
+    /// A part that the server cannot do without has ended.
+    #[error("{0}")]
+    Failed(String),
     /// The end was not clean.
     #[error("the record was not put away cleanly: {0}; the next start reads it whole")]
     Stop(String),

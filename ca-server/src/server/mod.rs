@@ -15,6 +15,7 @@ use runtime::instance::InstanceFolder;
 use runtime::logs::AuditLog;
 use runtime::readiness::{Condition, Readiness};
 use runtime::ready::ReadyFile;
+use tokio::sync::watch;
 
 pub use error::ServeError;
 pub use ready::Ready;
@@ -80,6 +81,10 @@ pub async fn run(args: ServerArgs, mode: Mode, on_ready: impl FnOnce(&Ready)) ->
     let facts = listeners.facts(&server, *root.borrow())?;
     listeners.serve(&server, registry).await?;
     keeper.spawn(&server);
+    let failures = [server.store.failure(), server.audit.failure()];
+    for failure in failures.clone() {
+        tokio::spawn(drain_on(failure, drain.clone()));
+    }
     reload::spawn(&server, args, mode);
     // A server without an authority waits for one with everything else at work.
     if server.certificate.is_present() {
@@ -99,7 +104,19 @@ pub async fn run(args: ServerArgs, mode: Mode, on_ready: impl FnOnce(&Ready)) ->
     if let Outcome::Cut { left } = drain.finish(DEADLINE).await {
         tracing::warn!("{left} connections were still at work after {DEADLINE:?} and were cut");
     }
-    server.stop().await
+    let stopped = server.stop().await;
+    match failures.iter().find_map(|failure| failure.borrow().clone()) {
+        Some(why) => Err(ServeError::Failed(why)),
+        None => stopped,
+    }
+}
+
+/// Ends the process once a part has failed without which it cannot go on; a supervisor starts it again.
+async fn drain_on(mut failure: watch::Receiver<Option<String>>, drain: Drain) {
+    // An error says that the part is gone because the server stops.
+    if let Ok(why) = failure.wait_for(Option::is_some).await {
+        drain.begin(why.as_deref().unwrap_or_default());
+    }
 }
 
 impl Server {

@@ -22,6 +22,7 @@ use proto::Refusal;
 use super::bindings::Bindings;
 use super::entry::{Entry, KIND_ENTRY, KIND_SNAPSHOT, Snapshot};
 use super::error::{StoreError, io_error};
+use super::health::Health;
 use super::journaled::{Journaled, Start};
 use super::medium::{Medium, Records};
 use super::rows::{RowKey, RowKind};
@@ -77,7 +78,8 @@ impl EmbeddedStore {
         let state = Arc::new(RwLock::new(state));
         let snapshot = reader.newest_of_kind(KIND_SNAPSHOT)?.unwrap_or(0);
         let spawned = |error| io_error("start a thread for", &index_dir)(error);
-        let index = Index::start(&index_dir, table, Arc::clone(&state))?;
+        let health = Arc::<Health>::default();
+        let index = Index::start(&index_dir, table, Arc::clone(&state), Arc::clone(&health))?;
         let ended_before = clock.now().unix_timestamp() - KEEP_BINDINGS;
         let filling = Filling::start(reader.clone(), Arc::clone(&state), ended_before).map_err(spawned)?;
         let medium = Embedded {
@@ -93,6 +95,7 @@ impl EmbeddedStore {
             state,
             snapshot,
             clock,
+            health,
         })
         .map_err(spawned)
     }

@@ -43,6 +43,12 @@ pub enum StoreError {
         /// What the decoder said.
         why: String,
     },
+    /// The disk did not answer in time while the store was closed.
+    #[error(
+        "the store did not close in time because its disk does not answer; everything that was acknowledged is in the \
+         journal, and the next start reads it as after a crash"
+    )]
+    Stalled,
     /// It was closed before, or its thread has ended.
     #[error("the store is closed")]
     Closed,

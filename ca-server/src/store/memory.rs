@@ -38,6 +38,7 @@ impl MemoryStore {
             state: Arc::default(),
             snapshot: 0,
             clock,
+            health: Arc::default(),
         })
         .expect("a process that has no room for a thread cannot be tested")
     }

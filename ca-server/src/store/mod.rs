@@ -4,6 +4,7 @@
 //! Two kinds keep it: [`MemoryStore`] for tests, and [`EmbeddedStore`], a journal that is the truth with an index beside it. Both
 //! decide by the same pure functions and pass the same suite of tests.
 
+mod answer;
 mod bindings;
 mod command;
 mod decide;
@@ -11,6 +12,7 @@ mod embedded;
 pub mod entry;
 mod error;
 mod gather;
+mod health;
 pub mod inventory;
 mod journaled;
 mod medium;
@@ -28,8 +30,9 @@ use std::sync::RwLockReadGuard;
 
 use journal::Head;
 use proto::Refusal;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+pub use answer::Answer;
 pub use command::{
     Command, IssueCommand, IssueFacts, NewResource, Outcome, RegistrationRef, ResourceName, Verb, Verdict,
 };
@@ -44,9 +47,6 @@ pub use rows::{
     AuthorityRow, CrlRow, InstanceRow, Redemption, ResourceRow, RevocationRow, RowKey, RowKind, TokenRow,
 };
 pub use state::{State, TOKEN_REGISTRATION_NAMESPACE, TOKEN_REGISTRATION_PREFIX};
-
-/// The answer to a command, given when it is durable. If the store is gone the sender is dropped.
-pub type Answer<T> = oneshot::Receiver<Result<T, Refusal>>;
 
 /// What is kept, whoever keeps it.
 pub trait Store: Send + Sync {
@@ -84,7 +84,11 @@ pub trait Store: Send + Sync {
     /// Why nothing can be recorded at the moment; `None` while all is well.
     fn health(&self) -> watch::Receiver<Option<String>>;
 
-    /// Stops: what was submitted before is answered, then all is put away for a fast start. Blocks until that is done.
+    /// Why the process has to end, once it has to: a thread of the store has ended by a panic.
+    fn failure(&self) -> watch::Receiver<Option<String>>;
+
+    /// Stops: what was submitted before is answered, then all is put away for a fast start. Blocks until that is done, or a
+    /// deadline has passed.
     ///
     /// # Errors
     /// What could not be put away; the next start reads the record instead.

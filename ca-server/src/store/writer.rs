@@ -2,7 +2,7 @@
 //! one batch, makes that known, and answers. While nothing can be recorded it refuses, says why, and tries again.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -10,13 +10,15 @@ use identity::{Clock, Reason};
 use journal::Record;
 use prost::Message as _;
 use proto::Refusal;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use super::answer::Requester;
 use super::command::{Command, Outcome};
 use super::decide::{Decision, decide};
 use super::entry::{Entry, KIND_ENTRY, KIND_SNAPSHOT};
 use super::error::StoreError;
 use super::gather::Gather;
+use super::health::{Health, Stage};
 use super::medium::{Medium, Records};
 use super::state::State;
 use super::view::{Draft, View};
@@ -42,16 +44,13 @@ pub(super) struct Shared {
     pub(super) state: Arc<RwLock<State>>,
     pub(super) records: Arc<dyn Records>,
     pub(super) changed: watch::Sender<u64>,
-    pub(super) health: watch::Sender<Option<String>>,
+    pub(super) health: Arc<Health>,
 }
-
-/// Whom to answer.
-type Asker = oneshot::Sender<Result<Outcome, Refusal>>;
 
 /// What is asked of the writer.
 #[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
 pub(super) enum Message {
-    Decide(Command, Asker),
+    Decide(Command, Requester<Outcome>),
     Close(SyncSender<Result<(), StoreError>>),
 }
 
@@ -60,7 +59,7 @@ pub(super) struct Writer<M> {
     pub(super) medium: M,
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) messages: Receiver<Message>,
+    pub(super) messages: Arc<Mutex<Receiver<Message>>>,
     /// Position of the newest snapshot.
     pub(super) snapshot: u64,
     /// When to look for rows that have ended, in seconds since 1970.
@@ -73,16 +72,18 @@ struct Batch {
     draft: Draft,
     records: Vec<Record>,
     bytes: usize,
-    answers: Vec<(Asker, Result<Outcome, Refusal>)>,
+    answers: Vec<(Requester<Outcome>, Result<Outcome, Refusal>)>,
 }
 
 impl<M: Medium> Writer<M> {
     /// Works until it is told to close, or nobody is left who could tell it anything.
     pub(super) fn run(mut self) {
         loop {
-            let is_ill = self.shared.health.borrow().is_some();
+            let is_ill = self.shared.health.is_troubled();
             let patience = if is_ill { RETRY } else { PATIENCE };
-            match self.messages.recv_timeout(patience) {
+            self.shared.health.pulse.end();
+            let received = self.messages().recv_timeout(patience);
+            match received {
                 Ok(message) => {
                     if let Some(answer) = self.work(message) {
                         return self.close(&answer);
@@ -107,7 +108,8 @@ impl<M: Medium> Writer<M> {
         let mut next = Some(first);
         let mut closing = None;
         for _ in 0..BATCH_COMMANDS {
-            match next.take().or_else(|| self.messages.try_recv().ok()) {
+            let message = next.take().or_else(|| self.messages().try_recv().ok());
+            match message {
                 Some(Message::Decide(command, answer)) => self.decide(&mut batch, command, Some(answer)),
                 Some(Message::Close(answer)) => closing = Some(answer),
                 None => break,
@@ -122,6 +124,7 @@ impl<M: Medium> Writer<M> {
 
     /// A new batch. It begins with what a look for ended rows comes to, when that is due.
     fn batch(&mut self) -> Batch {
+        self.shared.health.pulse.begin(Stage::Deciding as u8);
         let mut batch = Batch {
             draft: Draft::after(self.shared.records.head().position),
             records: Vec::new(),
@@ -136,7 +139,7 @@ impl<M: Medium> Writer<M> {
         batch
     }
 
-    fn decide(&self, batch: &mut Batch, command: Command, answer: Option<Asker>) {
+    fn decide(&self, batch: &mut Batch, command: Command, requester: Option<Requester<Outcome>>) {
         let decision = {
             let state = self.shared.state.read().expect(SOUND);
             let view = View::new(&state, &batch.draft, self.shared.records.as_ref());
@@ -148,8 +151,8 @@ impl<M: Medium> Writer<M> {
             }
             outcome
         });
-        if let Some(answer) = answer {
-            batch.answers.push((answer, outcome));
+        if let Some(requester) = requester {
+            batch.answers.push((requester, outcome));
         }
     }
 
@@ -168,8 +171,8 @@ impl<M: Medium> Writer<M> {
                     format!("the record cannot be written, so nothing was done: {why}; ask again"),
                 )
                 .retry_after(RETRY);
-                for (answer, _) in answers {
-                    drop(answer.send(Err(refusal.clone())));
+                for (requester, _) in answers {
+                    requester.answer(Err(refusal.clone()));
                 }
                 return;
             }
@@ -206,18 +209,10 @@ impl<M: Medium> Writer<M> {
     }
 
     fn append(&mut self, records: &[Record]) -> Result<(), String> {
+        self.shared.health.pulse.begin(Stage::Writing as u8);
         let written = self.medium.append(records);
-        let trouble = written.as_ref().err().cloned();
-        self.shared.health.send_if_modified(|known| {
-            let is_news = *known != trouble;
-            match (&trouble, known.is_some()) {
-                (Some(why), _) if is_news => tracing::error!("nothing can be recorded: {why}"),
-                (None, true) => tracing::info!("recording again"),
-                _ => {}
-            }
-            *known = trouble;
-            is_news
-        });
+        self.shared.health.wrote(written.as_ref().copied());
+        self.shared.health.pulse.begin(Stage::Deciding as u8);
         written
     }
 
@@ -256,17 +251,26 @@ impl<M: Medium> Writer<M> {
         }
         let Self { medium, messages, .. } = self;
         drop(answer.send(medium.close()));
-        for message in messages.try_iter() {
+        for message in lock(&messages).try_iter() {
             match message {
-                Message::Decide(_, answer) => drop(answer.send(Err(closed()))),
+                Message::Decide(_, requester) => requester.answer(Err(closed())),
                 Message::Close(answer) => drop(answer.send(Err(StoreError::Closed))),
             }
         }
     }
 
+    fn messages(&self) -> MutexGuard<'_, Receiver<Message>> {
+        lock(&self.messages)
+    }
+
     fn now(&self) -> i64 {
         self.clock.now().unix_timestamp()
     }
+}
+
+/// The writer holds this while it waits for a message, the watchdog while it refuses those that wait for a stalled writer.
+pub(super) fn lock(messages: &Mutex<Receiver<Message>>) -> MutexGuard<'_, Receiver<Message>> {
+    messages.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Batch {
@@ -284,10 +288,9 @@ impl Batch {
     }
 }
 
-fn answer_all(answers: Vec<(Asker, Result<Outcome, Refusal>)>) {
-    for (answer, outcome) in answers {
-        // Who does not wait any more finds the answer in the record.
-        drop(answer.send(outcome));
+fn answer_all(answers: Vec<(Requester<Outcome>, Result<Outcome, Refusal>)>) {
+    for (requester, outcome) in answers {
+        requester.answer(outcome);
     }
 }
 

@@ -13,6 +13,7 @@ use tonic::Request;
 
 use super::{connection, require_admin};
 use crate::audit::{Audit, Decision, Line};
+use crate::authority::answer;
 use crate::caller::OwnCertificate;
 use crate::config::{Profiles, ServerName};
 use crate::registration::Registrations;
@@ -78,10 +79,7 @@ impl Admin {
 
     /// Has a change decided and recorded.
     pub(super) async fn submit(&self, command: Command) -> Result<Outcome, Refusal> {
-        self.store.submit(command).await.unwrap_or_else(|_| {
-            let message = "the store has stopped; try again when the server is back";
-            Err(Refusal::new(Reason::StoreUnavailable, message))
-        })
+        answer(self.store.submit(command)).await
     }
 
     /// Tells the audit log if an administrator's change was refused.

@@ -3,23 +3,31 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use journal::Head;
 use prost::Message as _;
+use runtime::threads::Worker;
 
 use super::marker::{self, Marker};
 use super::table::{Broken, Rows, Table};
 use crate::store::entry::Snapshot;
 use crate::store::error::{StoreError, io_error};
+use crate::store::health::Health;
 use crate::store::rows::{Row, RowKey, RowKind};
 use crate::store::state::State;
 
-/// How long a table that cannot be made is left alone.
+/// How long a table that cannot be made, or does not keep up, is left alone.
 const RETRY: Duration = Duration::from_secs(60);
+/// Changes that may wait for the table. What does not fit is dropped with the table, which is rebuilt later.
+const QUEUE: usize = 256;
+/// How long the table may take to be written at a close; without it the next start reads the journal.
+const CLOSE_LIMIT: Duration = Duration::from_secs(6);
+/// How long its thread is waited for when nothing has to be written.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// What lies in the folder of an index at a start.
 pub(super) struct Found {
@@ -29,10 +37,12 @@ pub(super) struct Found {
     position: u64,
 }
 
-/// The thread that keeps the table. It ends when this is dropped, and is waited for, so that the folder is free afterwards.
+/// The thread that keeps the table. It ends when this is dropped, and is waited for, so that the folder is free afterwards;
+/// but not for long, in case its disk does not answer.
 pub(super) struct Index {
-    messages: Option<Sender<Message>>,
-    thread: Option<JoinHandle<()>>,
+    messages: Option<SyncSender<Message>>,
+    worker: Worker,
+    is_behind: Arc<AtomicBool>,
 }
 
 enum Message {
@@ -45,6 +55,8 @@ struct Keeper {
     table: Option<Table>,
     /// When it was last found that no table can be made.
     failed: Option<Instant>,
+    /// Changes were dropped, since the table did not keep up.
+    is_behind: Arc<AtomicBool>,
     state: Arc<RwLock<State>>,
 }
 
@@ -109,47 +121,78 @@ impl Index {
         dir: &Path,
         table: Option<Table>,
         state: Arc<RwLock<State>>,
+        health: Arc<Health>,
     ) -> Result<Self, StoreError> {
         marker::remove(dir)?;
-        let (sender, messages) = mpsc::channel();
+        let (sender, messages) = mpsc::sync_channel(QUEUE);
+        let is_behind = Arc::new(AtomicBool::new(false));
         let mut keeper = Keeper {
             dir: dir.to_owned(),
             table,
             failed: None,
+            is_behind: Arc::clone(&is_behind),
             state,
         };
-        let thread = std::thread::Builder::new()
-            .name(String::from("index"))
-            .spawn(move || keeper.run(&messages))
-            .map_err(io_error("start a thread for", dir))?;
+        let worker = Worker::start(
+            "index",
+            move || health.panicked("index"),
+            move || keeper.run(&messages),
+        )
+        .map_err(io_error("start a thread for", dir))?;
         Ok(Self {
             messages: Some(sender),
-            thread: Some(thread),
+            worker,
+            is_behind,
         })
     }
 
-    /// Takes in what became of rows.
+    /// Takes in what became of rows. It never waits: the index is rebuilt if its thread does not keep up.
     pub(super) fn note(&self, position: u64, changes: HashMap<RowKey, Option<RowKind>>) {
-        // If the thread is gone the next start makes the index again.
-        self.send(Message::Note(position, changes));
+        let Some(messages) = &self.messages else {
+            return;
+        };
+        if let Err(TrySendError::Full(_)) = messages.try_send(Message::Note(position, changes)) {
+            self.is_behind.store(true, Ordering::Relaxed);
+        }
     }
 
-    /// Puts the index away as that of this head.
-    pub(super) fn close(self, head: Head) -> Result<(), StoreError> {
+    /// Puts the index away as that of this head. An index that does not answer is left as it is, without its mark.
+    pub(super) fn close(mut self, head: Head) -> Result<(), StoreError> {
+        let until = Instant::now() + CLOSE_LIMIT;
         let (sender, answer) = mpsc::sync_channel(1);
-        self.send(Message::Close(head, sender));
-        answer.recv().unwrap_or(Err(StoreError::Closed))
-    }
-
-    fn send(&self, message: Message) {
-        drop(self.messages.as_ref().map(|messages| messages.send(message)));
+        // The queue is emptied while this waits; a thread that has ended answers nothing.
+        let mut message = Message::Close(head, sender);
+        while let Some(messages) = &self.messages {
+            message = match messages.try_send(message) {
+                Err(TrySendError::Full(message)) if Instant::now() < until => message,
+                Ok(()) | Err(_) => break,
+            };
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        match answer.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(closed) => closed,
+            Err(RecvTimeoutError::Disconnected) => Err(StoreError::Closed),
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::warn!(
+                    "the index was not written within {CLOSE_LIMIT:?}; the next start reads the journal"
+                );
+                self.messages = None;
+                Ok(())
+            }
+        }
     }
 }
 
 impl Drop for Index {
     fn drop(&mut self) {
-        self.messages = None;
-        drop(self.thread.take().map(JoinHandle::join));
+        // A close that took too long has waited already.
+        let limit = match self.messages.take() {
+            Some(_) => END_LIMIT,
+            None => Duration::ZERO,
+        };
+        if !self.worker.join(limit) {
+            tracing::warn!("the thread of the index does not end, its disk does not answer");
+        }
     }
 }
 
@@ -179,6 +222,10 @@ impl Keeper {
         if let Err(broken) = applied {
             log_broken(&broken);
             self.table = None;
+        }
+        if self.is_behind.swap(false, Ordering::Relaxed) {
+            tracing::warn!("the index does not keep up with the journal and is rebuilt in {RETRY:?}");
+            (self.table, self.failed) = (None, Some(Instant::now()));
         }
         self.ensure();
     }

@@ -55,6 +55,7 @@ fn faulty() -> (Subject, Arc<AtomicBool>) {
         state: Arc::default(),
         snapshot: 0,
         clock: clock.clone(),
+        health: Arc::default(),
     })
     .unwrap();
     (Subject::new(Arc::new(store), clock, None), is_full)
