@@ -3,6 +3,7 @@
 
 pub mod bundle;
 pub mod clock;
+pub mod der;
 pub mod digest;
 pub mod dns_name;
 pub mod duration;

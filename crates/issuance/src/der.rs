@@ -4,11 +4,9 @@
 //! parsers are lax here. Writing is exact: a certificate carries issuer name and public key byte for byte as they were.
 
 mod read;
-mod strict;
 mod write;
 
 pub(crate) use read::{Element, Reader};
-pub(crate) use strict::check;
 pub(crate) use write::{
     bit_string, integer, named_bits, octet_string, printable_string, sequence, time, tlv, utf8_string,
 };
@@ -28,7 +26,6 @@ pub(crate) mod tag {
     pub(crate) const GENERALIZED_TIME: u8 = 0x18;
     pub(crate) const SEQUENCE: u8 = 0x30;
     pub(crate) const SET: u8 = 0x31;
-    pub(crate) const CONSTRUCTED: u8 = 0x20;
     /// A context-specific primitive element.
     pub(crate) const fn context(number: u8) -> u8 {
         0x80 | number
@@ -43,3 +40,8 @@ pub(crate) mod tag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct DerError(pub(crate) &'static str);
+
+/// Checks that `der` is one element in DER, all the way down, before anything is read for its meaning.
+pub(crate) fn check(der: &[u8]) -> Result<(), DerError> {
+    identity::der::check(der).map_err(|error| DerError(error.rule()))
+}

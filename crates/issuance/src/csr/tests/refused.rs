@@ -90,10 +90,7 @@ fn ber_that_is_not_der_is_malformed() {
     let padded = [&[0x30, 0x82, 0x00][..], &good[2..]].concat();
     refused(&padded, Reason::CsrMalformed, "length is not minimal");
 
-    let constructed = tlv(
-        tag::UTF8_STRING | tag::CONSTRUCTED,
-        &[&tlv(tag::UTF8_STRING, &[b"x"])],
-    );
+    let constructed = tlv(tag::UTF8_STRING | 0x20, &[&tlv(tag::UTF8_STRING, &[b"x"])]);
     let recipe = Recipe {
         subject: crate::certificate::name_of(oid::COMMON_NAME, &constructed),
         ..Recipe::good()
