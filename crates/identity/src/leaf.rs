@@ -2,20 +2,13 @@
 
 use std::net::IpAddr;
 
-use time::OffsetDateTime;
-use x509_parser::asn1_rs::{Any, Tag};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension};
-use x509_parser::prelude::FromDer;
-
 use crate::spiffe_id::Role;
 use crate::{KeyDigest, Serial, SpiffeId, Validity};
 
+pub(crate) mod read;
+
 /// Largest certificate that is parsed, in bytes of DER.
 pub const MAX_BYTES: usize = 64 * 1024;
-
-/// Content of the object identifier id-on-hardwareModuleName, 1.3.6.1.5.5.7.8.4 (RFC 4108 section 5).
-const HARDWARE_MODULE_NAME: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 8, 4];
 
 /// The facts of a certificate: names, key, span, and what its key may do.
 #[derive(Clone, Debug)]
@@ -26,6 +19,8 @@ pub struct Leaf {
     uris: Vec<String>,
     dns_names: Vec<String>,
     ip_addresses: Vec<IpAddr>,
+    /// Whether the extension that holds the names is critical.
+    names_critical: bool,
     subject: String,
     subject_common_name: Option<String>,
     subject_serial_number: Option<String>,
@@ -90,6 +85,12 @@ pub enum SvidError {
     /// Section 3.2: an end entity has a path.
     #[error("certificate names {0}, a trust domain and not a workload; expected a path")]
     NoPath(SpiffeId),
+    /// Section 2, by RFC 5280 section 4.2.1.6.
+    #[error("certificate has no subject and its names are not critical, expected a critical subjectAltName")]
+    NamesNotCritical,
+    /// Section 3.2: a signing certificate has no path.
+    #[error("signing certificate names {0}, a workload; expected a trust domain without a path")]
+    NamesWorkload(SpiffeId),
     /// Section 4.1: not a CA.
     #[error("certificate is a CA, expected an end entity")]
     IsCa,
@@ -108,95 +109,9 @@ pub enum SvidError {
 }
 
 impl Leaf {
-    /// Reads one certificate; trailing bytes are refused.
+    /// Reads one certificate. Bytes that are not DER, a repeated extension, and a known extension that cannot be read are refused.
     pub fn parse(der: &[u8]) -> Result<Self, LeafError> {
-        let wrong = |why: String| LeafError { why };
-        if der.len() > MAX_BYTES {
-            return Err(wrong(format!("{} bytes, more than {MAX_BYTES}", der.len())));
-        }
-        let (rest, cert) = X509Certificate::from_der(der).map_err(|e| wrong(e.to_string()))?;
-        if !rest.is_empty() {
-            return Err(wrong(format!("{} trailing bytes", rest.len())));
-        }
-        let time = |at: x509_parser::time::ASN1Time| OffsetDateTime::from_unix_timestamp(at.timestamp());
-        let validity = time(cert.validity().not_before)
-            .and_then(|begin| Ok((begin, time(cert.validity().not_after)?)))
-            .map_err(|e| wrong(e.to_string()))
-            .and_then(|(begin, end)| Validity::new(begin, end).map_err(|e| wrong(e.to_string())))?;
-        let serial = Serial::from_bytes(cert.raw_serial()).map_err(|e| wrong(e.to_string()))?;
-        let attribute = |mut found: Box<
-            dyn Iterator<Item = &x509_parser::x509::AttributeTypeAndValue<'_>> + '_,
-        >| { found.next().and_then(|a| a.as_str().ok()).map(str::to_owned) };
-        let mut leaf = Self {
-            serial,
-            validity,
-            key_digest: KeyDigest::of(cert.public_key().raw),
-            uris: Vec::new(),
-            dns_names: Vec::new(),
-            ip_addresses: Vec::new(),
-            subject: cert.subject().to_string(),
-            subject_common_name: attribute(Box::new(cert.subject().iter_common_name())),
-            subject_serial_number: attribute(Box::new(
-                cert.subject()
-                    .iter_by_oid(&x509_parser::oid_registry::OID_X509_SERIALNUMBER),
-            )),
-            hardware_serial: None,
-            authority_key_id: None,
-            subject_key_id: None,
-            is_ca: false,
-            key_usage: None,
-            extended: None,
-        };
-        leaf.read_extensions(&cert);
-        Ok(leaf)
-    }
-
-    fn read_extensions(&mut self, cert: &X509Certificate<'_>) {
-        for extension in cert.extensions() {
-            match extension.parsed_extension() {
-                ParsedExtension::BasicConstraints(constraints) => self.is_ca = constraints.ca,
-                ParsedExtension::KeyUsage(usage) => {
-                    self.key_usage = Some(KeyUsage {
-                        critical: extension.critical,
-                        digital_signature: usage.digital_signature(),
-                        key_cert_sign: usage.key_cert_sign(),
-                        crl_sign: usage.crl_sign(),
-                        bits: usage.flags,
-                    });
-                }
-                ParsedExtension::ExtendedKeyUsage(usage) => {
-                    self.extended = Some(ExtendedUsage {
-                        server: usage.server_auth,
-                        client: usage.client_auth,
-                        others: other_usages(usage),
-                    });
-                }
-                ParsedExtension::AuthorityKeyIdentifier(id) => {
-                    self.authority_key_id = id.key_identifier.as_ref().map(|key| key.0.to_vec());
-                }
-                ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_id = Some(id.0.to_vec()),
-                ParsedExtension::SubjectAlternativeName(names) => self.read_names(&names.general_names),
-                _ => {}
-            }
-        }
-    }
-
-    fn read_names(&mut self, names: &[GeneralName<'_>]) {
-        for name in names {
-            match name {
-                GeneralName::URI(uri) => self.uris.push((*uri).to_owned()),
-                GeneralName::DNSName(dns) => self.dns_names.push((*dns).to_owned()),
-                GeneralName::IPAddress(octets) => {
-                    let v4 = <[u8; 4]>::try_from(*octets).map(IpAddr::from);
-                    self.ip_addresses
-                        .extend(v4.or_else(|_| <[u8; 16]>::try_from(*octets).map(IpAddr::from)));
-                }
-                GeneralName::OtherName(oid, value) if oid.as_bytes() == HARDWARE_MODULE_NAME => {
-                    self.hardware_serial = hardware_serial(value);
-                }
-                _ => {}
-            }
-        }
+        Self::read(&read::certificate(der)?)
     }
 
     /// The SPIFFE ID, if the certificate keeps every rule of a leaf X.509-SVID. The chain is not looked at.
@@ -209,6 +124,9 @@ impl Leaf {
         let id = SpiffeId::new(uri)?;
         if id.role() == Role::Authority {
             return Err(SvidError::NoPath(id));
+        }
+        if self.subject.is_empty() && !self.names_critical {
+            return Err(SvidError::NamesNotCritical);
         }
         if self.is_ca {
             return Err(SvidError::IsCa);
@@ -231,18 +149,14 @@ impl Leaf {
         }
     }
 
-    /// Whether it may stand above a leaf: cA, critical keyCertSign, and no SPIFFE ID with a path (X509-SVID sections 3.1, 4.1, 4.3).
+    /// Whether it may be above a leaf: cA, critical keyCertSign, and names that [`authority_id`] accepts (X509-SVID sections 3.1, 4.1,
+    /// 4.3).
     pub fn may_sign_svids(&self) -> bool {
-        let names_a_workload = self
-            .uris
-            .iter()
-            .filter_map(|uri| SpiffeId::new(uri).ok())
-            .any(|id| !id.path().is_empty());
         self.is_ca
             && self
                 .key_usage
                 .is_some_and(|usage| usage.critical && usage.key_cert_sign)
-            && !names_a_workload
+            && authority_id(self.uris.iter().map(String::as_str)).is_ok()
     }
 
     /// Whether a TLS client may present it: extended key usage is absent or has clientAuth.
@@ -341,46 +255,26 @@ impl Leaf {
     }
 }
 
-/// Every extended usage but those of TLS servers and clients.
-fn other_usages(usage: &ExtendedKeyUsage<'_>) -> Vec<String> {
-    let named = [
-        (usage.any, "anyExtendedKeyUsage"),
-        (usage.code_signing, "codeSigning"),
-        (usage.email_protection, "emailProtection"),
-        (usage.time_stamping, "timeStamping"),
-        (usage.ocsp_signing, "OCSPSigning"),
-    ];
-    let named = named.into_iter().filter(|(has, _)| *has);
-    named
-        .map(|(_, name)| name.to_owned())
-        .chain(usage.other.iter().map(|oid| oid.to_id_string()))
-        .collect()
-}
-
-/// The second member of `HardwareModuleName ::= SEQUENCE { hwType OBJECT IDENTIFIER, hwSerialNum OCTET STRING }`, which
-/// stands explicitly tagged in an otherName.
-fn hardware_serial(other_name: &[u8]) -> Option<String> {
-    let (_, tagged) = Any::from_der(other_name).ok()?;
-    let content = if tagged.tag() == Tag::Sequence {
-        tagged
-    } else {
-        Any::from_der(tagged.data).ok()?.1
+/// The SPIFFE ID among the URI SANs of a signing certificate. It may have none (X509-SVID section 3.2: it *should* be an SVID); if it has one,
+/// this is its only URI (section 2) and has no path. A URI that only resembles a SPIFFE ID is refused, not passed over.
+pub(crate) fn authority_id<'a>(
+    uris: impl Iterator<Item = &'a str> + Clone,
+) -> Result<Option<SpiffeId>, SvidError> {
+    let resembles = |uri: &str| {
+        uri.get(..7)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:"))
     };
-    let (serial, hardware_type) = Any::from_der(content.data).ok()?;
-    let (_, serial) = Any::from_der(serial).ok()?;
-    let fits = hardware_type.tag() == Tag::Oid && serial.tag() == Tag::OctetString;
-    fits.then(|| crate::hex::encode(serial.data))
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_serial_of_a_hardware_module_name_is_read_with_and_without_its_tag() {
-        let name = [0x30, 8, 6, 2, 0x2a, 3, 4, 2, 0xab, 1];
-        assert_eq!(super::hardware_serial(&name).as_deref(), Some("ab01"));
-        let tagged = [&[0xa0, 10], name.as_slice()].concat();
-        assert_eq!(super::hardware_serial(&tagged).as_deref(), Some("ab01"));
-        assert_eq!(super::hardware_serial(&[0x30, 0]), None);
-        assert_eq!(super::hardware_serial(&[4, 2, 0xab, 1]), None);
+    let Some(uri) = uris.clone().find(|uri| resembles(uri)) else {
+        return Ok(None);
+    };
+    let found = uris.count();
+    if found > 1 {
+        return Err(SvidError::UriCount { found });
+    }
+    let id = SpiffeId::new(uri)?;
+    if id.role() == Role::Authority {
+        Ok(Some(id))
+    } else {
+        Err(SvidError::NamesWorkload(id))
     }
 }

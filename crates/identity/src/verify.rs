@@ -1,20 +1,30 @@
 //! Judges a peer's certificate chain: RFC 5280 path validation against one trust bundle, then the rules of an X.509-SVID
 //! (X509-SVID section 5). Used by the server for its clients and by clients for servers and peers.
 //!
-//! rustls-webpki validates the path but looks at no key usage, so signing certificates are examined here.
+//! rustls-webpki finds the path: names, signatures, validity, path lengths, extended key usage and name constraints below the trust
+//! anchor. The other rules of OpenSSL and Go, which it leaves to its caller, are in `signer` and are applied to each path that it
+//! finds. `tests/chains` compares the result with all three.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use time::OffsetDateTime;
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use x509_parser::certificate::X509Certificate;
 
-use crate::leaf::{Leaf, LeafError, SvidError};
+use self::signer::{Signer, authority_key};
+use crate::leaf::{Leaf, LeafError, SvidError, read};
 use crate::validity::moment;
 use crate::{Reason, SpiffeId, TrustBundle, TrustDomain};
 
 /// Most certificates in a chain that is looked at, the leaf included.
 pub const MAX_CHAIN: usize = 8;
+/// Most different certificates with the same subject in a chain. Each is another path to try, and the number of paths is the product of
+/// such choices: seven certificates with one name are 8 659 paths. Three allow for a key and two cross-signatures.
+pub const MAX_ALTERNATIVES: usize = 3;
+
+mod signer;
 
 /// What the peer uses its certificate for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +55,8 @@ pub struct PeerVerifier {
 #[derive(Clone, Debug)]
 pub struct ChainVerifier {
     anchors: Vec<TrustAnchor<'static>>,
+    /// What the certificate of each anchor says, at the same position; or why it cannot be read.
+    roots: Vec<Result<Signer<'static>, LeafError>>,
 }
 
 /// Why a peer is refused.
@@ -53,6 +65,12 @@ pub enum VerifyError {
     /// No certificate, or too many.
     #[error("chain of {found} certificates, expected 1 to {MAX_CHAIN}")]
     ChainLength {
+        /// How many there are.
+        found: usize,
+    },
+    /// More paths than are tried.
+    #[error("{found} certificates of the chain have the same subject, expected at most {MAX_ALTERNATIVES}")]
+    Alternatives {
         /// How many there are.
         found: usize,
     },
@@ -105,6 +123,7 @@ impl VerifyError {
     pub fn reason(&self) -> Reason {
         match self {
             VerifyError::ChainLength { .. }
+            | VerifyError::Alternatives { .. }
             | VerifyError::Untrusted { .. }
             | VerifyError::Usage { .. }
             | VerifyError::TrustDomain { .. } => Reason::CertificateUntrusted,
@@ -136,7 +155,9 @@ impl PeerVerifier {
         usage: Usage,
         now: OffsetDateTime,
     ) -> Result<Peer, VerifyError> {
-        let leaf = self.chains.verify(chain, usage, now)?;
+        let leaf = self
+            .chains
+            .verify_for(chain, usage, now, Some(&self.trust_domain))?;
         let id = leaf.svid_id()?;
         if !id.is_member_of(&self.trust_domain) {
             return Err(VerifyError::TrustDomain {
@@ -158,51 +179,175 @@ impl ChainVerifier {
             .map_err(|e| VerifyError::Untrusted {
                 why: format!("a root cannot be a trust anchor: {e}"),
             })?;
-        Ok(Self { anchors })
+        let roots = roots
+            .iter()
+            .map(|root| Ok(Signer::parse(root)?.into_owned()))
+            .collect();
+        Ok(Self { anchors, roots })
     }
 
-    /// Validates the path and reads the leaf; its names are not judged.
+    /// Validates the path and reads the leaf; its names are not evaluated.
     pub fn verify(
         &self,
         chain: &[CertificateDer<'_>],
         usage: Usage,
         now: OffsetDateTime,
     ) -> Result<Leaf, VerifyError> {
-        let (Some((leaf_der, intermediates)), true) = (chain.split_first(), chain.len() <= MAX_CHAIN) else {
+        self.verify_for(chain, usage, now, None)
+    }
+
+    fn verify_for(
+        &self,
+        chain: &[CertificateDer<'_>],
+        usage: Usage,
+        now: OffsetDateTime,
+        trust_domain: Option<&TrustDomain>,
+    ) -> Result<Leaf, VerifyError> {
+        let (Some((leaf_der, above)), true) = (chain.split_first(), chain.len() <= MAX_CHAIN) else {
             return Err(VerifyError::ChainLength { found: chain.len() });
         };
-        let leaf = Leaf::parse(leaf_der)?;
-        let (purpose, usage) = match usage {
-            Usage::Client => ("clientAuth", KeyUsage::client_auth()),
-            Usage::Server => ("serverAuth", KeyUsage::server_auth()),
-        };
+        let leaf_cert = read::certificate(leaf_der)?;
+        let leaf = Leaf::read(&leaf_cert)?;
+        let presented = Presented::read(leaf_cert, above)?;
         let unix = Duration::from_secs(u64::try_from(now.unix_timestamp()).unwrap_or(0));
-        EndEntityCert::try_from(leaf_der)
-            .and_then(|end_entity| {
-                end_entity
-                    .verify_for_usage(
-                        webpki::ALL_VERIFICATION_ALGS,
-                        &self.anchors,
-                        intermediates,
-                        UnixTime::since_unix_epoch(unix),
-                        usage,
-                        None,
-                        Some(&signers_may_sign),
-                    )
-                    .map(|_| ())
-            })
-            .map_err(|e| path_error(&e, purpose, now))?;
-        Ok(leaf)
+        let refused = Cell::new(None);
+        let examine = |path: &VerifiedPath<'_>| {
+            self.examine(path, &presented, usage, now, trust_domain)
+                .map_err(|error| {
+                    refused.set(Some(error));
+                    // The least specific error, so that any other path's error is reported before it.
+                    webpki::Error::UnknownIssuer
+                })
+        };
+        let found = EndEntityCert::try_from(leaf_der).and_then(|end_entity| {
+            end_entity
+                .verify_for_usage(
+                    webpki::ALL_VERIFICATION_ALGS,
+                    &self.anchors,
+                    &presented.intermediates,
+                    UnixTime::since_unix_epoch(unix),
+                    usage.key_usage(),
+                    None,
+                    Some(&examine),
+                )
+                .map(|_| ())
+        });
+        match (found, refused.take()) {
+            (Ok(()), _) => Ok(leaf),
+            (Err(webpki::Error::UnknownIssuer), Some(error)) => Err(error),
+            (Err(error), _) => Err(path_error(&error, usage.purpose(), now)),
+        }
+    }
+
+    /// Applies the rules that webpki leaves to its caller to a path whose signatures are verified.
+    fn examine(
+        &self,
+        path: &VerifiedPath<'_>,
+        presented: &Presented<'_>,
+        usage: Usage,
+        now: OffsetDateTime,
+        trust_domain: Option<&TrustDomain>,
+    ) -> Result<(), VerifyError> {
+        let untrusted = |what: &str, why: &dyn std::fmt::Display| VerifyError::Untrusted {
+            why: format!("the certificate of {what} {why}"),
+        };
+        let mut below = &presented.leaf;
+        let mut count = 0;
+        for found in path.intermediate_certificates() {
+            let der = found.der();
+            let (cert, signer) = presented
+                .find(&der)
+                .expect("webpki builds a path of the certificates that it was given");
+            let what = || format!("{}", cert.subject());
+            signer
+                .check(trust_domain)
+                .map_err(|why| untrusted(&what(), &why))?;
+            signer.check_profile().map_err(|why| untrusted(&what(), &why))?;
+            if !signer.is_named_by(authority_key(below)) {
+                return Err(untrusted(
+                    &what(),
+                    &"is not the one that the authority key identifier names",
+                ));
+            }
+            below = cert;
+            count += 1;
+        }
+        let index = self
+            .anchors
+            .iter()
+            .position(|anchor| std::ptr::eq(anchor, path.anchor()));
+        let root = index
+            .and_then(|index| self.roots.get(index))
+            .expect("webpki ends a path at one of its anchors");
+        let root = root.as_ref().map_err(|why| untrusted("the root", why))?;
+        root.check(trust_domain)
+            .map_err(|why| untrusted("the root", &why))?;
+        if !root.is_named_by(authority_key(below)) {
+            return Err(untrusted(
+                "the root",
+                &"is not the one that the authority key identifier names",
+            ));
+        }
+        root.check_anchor(count, usage, now)
     }
 }
 
-fn signers_may_sign(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
-    let mut signers = path.intermediate_certificates();
-    let all = signers.all(|signer| Leaf::parse(&signer.der()).is_ok_and(|facts| facts.may_sign_svids()));
-    if all {
-        Ok(())
-    } else {
-        Err(webpki::Error::EndEntityUsedAsCa)
+/// The certificates that a peer presented, each once.
+struct Presented<'a> {
+    leaf: X509Certificate<'a>,
+    intermediates: Vec<CertificateDer<'a>>,
+    signers: Vec<(X509Certificate<'a>, Signer<'a>)>,
+}
+
+impl<'a> Presented<'a> {
+    fn read(leaf: X509Certificate<'a>, above: &'a [CertificateDer<'_>]) -> Result<Self, VerifyError> {
+        let mut intermediates: Vec<CertificateDer<'a>> = Vec::with_capacity(above.len());
+        let mut signers: Vec<(X509Certificate<'a>, Signer<'a>)> = Vec::with_capacity(above.len());
+        for (index, der) in above.iter().enumerate() {
+            if intermediates.iter().any(|known| known[..] == der[..]) {
+                continue;
+            }
+            let cert = read::certificate(der).map_err(|e| VerifyError::Untrusted {
+                why: format!("number {} of the chain: {e}", index + 2),
+            })?;
+            let subject = cert.subject().as_raw();
+            let same = signers
+                .iter()
+                .filter(|(known, _)| known.subject().as_raw() == subject);
+            let found = same.count() + 1;
+            if found > MAX_ALTERNATIVES {
+                return Err(VerifyError::Alternatives { found });
+            }
+            let signer = Signer::read(&cert);
+            intermediates.push(CertificateDer::from(&der[..]));
+            signers.push((cert, signer));
+        }
+        Ok(Self {
+            leaf,
+            intermediates,
+            signers,
+        })
+    }
+
+    fn find(&self, der: &[u8]) -> Option<&(X509Certificate<'a>, Signer<'a>)> {
+        self.signers.iter().find(|(cert, _)| cert.as_raw() == der)
+    }
+}
+
+impl Usage {
+    /// The name of the extended key usage (RFC 5280 section 4.2.1.12).
+    fn purpose(self) -> &'static str {
+        match self {
+            Usage::Client => "clientAuth",
+            Usage::Server => "serverAuth",
+        }
+    }
+
+    fn key_usage(self) -> KeyUsage {
+        match self {
+            Usage::Client => KeyUsage::client_auth(),
+            Usage::Server => KeyUsage::server_auth(),
+        }
     }
 }
 

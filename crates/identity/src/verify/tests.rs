@@ -217,3 +217,239 @@ fn a_factory_chain_is_judged_without_spiffe_rules() {
     assert_eq!(leaf.subject_serial_number(), Some("D-0007"));
     assert!(leaf.svid_id().is_err());
 }
+
+fn verifier_of(roots: &[&Signer]) -> PeerVerifier {
+    let roots = roots.iter().map(|root| root.der.clone()).collect();
+    PeerVerifier::new(&TrustBundle::new(TrustDomain::new("td").unwrap(), roots).unwrap())
+}
+
+/// Verifies a leaf of the last of these, presented with all but the first, which is the root.
+fn verify_below(signers: &[&Signer], usage: Usage) -> Result<(), VerifyError> {
+    let leaf = leaf("spiffe://td/x", signers.last().unwrap(), |_| {});
+    let above = signers[1..].iter().rev().map(|signer| signer.der.clone());
+    let chain: Vec<_> = std::iter::once(leaf).chain(above).collect();
+    verifier_of(&signers[..1]).verify(&chain, usage, NOW).map(|_| ())
+}
+
+#[test]
+fn a_signing_certificate_of_another_trust_domain_is_untrusted_and_named() {
+    let root = ca("spiffe://td", None, |_| {});
+    for uri in [
+        "spiffe://other",
+        "SPIFFE://td",
+        "spiffe://td/",
+        "spiffe:td",
+        "spiffe://td?x",
+    ] {
+        let error = verify_below(&[&root, &ca(uri, Some(&root), |_| {})], Usage::Client).unwrap_err();
+        assert_eq!(error.reason(), Reason::CertificateUntrusted, "{uri}");
+        let upper = ca(uri, Some(&root), |_| {});
+        let lower = ca("spiffe://td", Some(&upper), |_| {});
+        verify_below(&[&root, &upper, &lower], Usage::Client).unwrap_err();
+        verify_below(&[&ca(uri, None, |_| {})], Usage::Client).unwrap_err();
+    }
+    let error = verify_below(
+        &[&root, &ca("spiffe://other", Some(&root), |_| {})],
+        Usage::Client,
+    );
+    let text = error.unwrap_err().to_string();
+    assert!(
+        text.ends_with("names the trust domain spiffe://other, expected spiffe://td"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_signing_certificate_needs_no_spiffe_id_and_has_it_as_its_only_uri() {
+    let root = ca("spiffe://td", None, |_| {});
+    let with = |names: &[&str]| {
+        let names = names.iter().map(|name| SanType::URI((*name).try_into().unwrap()));
+        let signer = ca("spiffe://td", Some(&root), |p| {
+            p.subject_alt_names = names.collect()
+        });
+        verify_below(&[&root, &signer], Usage::Server).is_ok()
+    };
+    assert!(with(&[]));
+    assert!(with(&["https://pki.example.org/sub"]));
+    assert!(!with(&["https://pki.example.org/sub", "spiffe://td"]));
+    assert!(!with(&["spiffe://td", "spiffe://td"]));
+}
+
+#[test]
+fn a_root_outside_its_validity_is_no_trust_anchor() {
+    let day = time::Duration::days(1);
+    let expired = ca("spiffe://td", None, |p| {
+        p.not_after = NOW - time::Duration::SECOND
+    });
+    let future = ca("spiffe://td", None, |p| {
+        p.not_before = NOW + time::Duration::SECOND
+    });
+    let error = verify_below(&[&expired], Usage::Client).unwrap_err();
+    assert_eq!(error.reason(), Reason::CertificateExpired);
+    let error = verify_below(&[&future], Usage::Client).unwrap_err();
+    assert_eq!(error.reason(), Reason::CertificateNotYetValid);
+    let exact = ca("spiffe://td", None, |p| {
+        (p.not_before, p.not_after) = (NOW - day, NOW)
+    });
+    assert_eq!(verify_below(&[&exact], Usage::Client), Ok(()));
+    let exact = ca("spiffe://td", None, |p| {
+        (p.not_before, p.not_after) = (NOW, NOW + day)
+    });
+    assert_eq!(verify_below(&[&exact], Usage::Client), Ok(()));
+}
+
+#[test]
+fn a_root_that_expired_does_not_hide_another_of_the_same_name_and_key() {
+    let valid = ca("spiffe://td", None, |_| {});
+    let expired = ca("spiffe://td", None, |p| p.not_after = NOW - time::Duration::HOUR);
+    let same_key = {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "ca spiffe://td false");
+        (params.not_before, params.not_after) =
+            (NOW - time::Duration::days(9), NOW - time::Duration::days(1));
+        Signer {
+            der: params.self_signed(valid.issuer.key()).unwrap().der().clone(),
+            issuer: Issuer::new(params, KeyPair::generate().unwrap()),
+        }
+    };
+    let leaf = leaf("spiffe://td/x", &valid, |_| {});
+    for roots in [[&expired, &same_key, &valid], [&valid, &same_key, &expired]] {
+        let verified = verifier_of(&roots).verify(std::slice::from_ref(&leaf), Usage::Client, NOW);
+        assert_eq!(verified.map(|_| ()), Ok(()));
+    }
+    let error = verifier_of(&[&same_key])
+        .verify(&[leaf], Usage::Client, NOW)
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::CertificateExpired);
+}
+
+#[test]
+fn the_path_length_of_a_root_applies() {
+    let limited = |limit| {
+        ca("spiffe://td", None, |p| {
+            p.is_ca = IsCa::Ca(BasicConstraints::Constrained(limit))
+        })
+    };
+    let root = limited(0);
+    assert_eq!(verify_below(&[&root], Usage::Client), Ok(()));
+    let below = ca("spiffe://td", Some(&root), |_| {});
+    let error = verify_below(&[&root, &below], Usage::Client).unwrap_err();
+    assert!(error.to_string().contains("allows 0 certificates"), "{error}");
+    let root = limited(1);
+    let below = ca("spiffe://td", Some(&root), |_| {});
+    assert_eq!(verify_below(&[&root, &below], Usage::Client), Ok(()));
+    let lowest = ca("spiffe://td/", Some(&below), |p| p.subject_alt_names.clear());
+    verify_below(&[&root, &below, &lowest], Usage::Client).unwrap_err();
+}
+
+#[test]
+fn the_usages_of_a_root_apply() {
+    let serves = ca("spiffe://td", None, |p| {
+        p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]
+    });
+    assert_eq!(verify_below(&[&serves], Usage::Server), Ok(()));
+    let error = verify_below(&[&serves], Usage::Client).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            VerifyError::Usage {
+                expected: "clientAuth"
+            }
+        ),
+        "{error}"
+    );
+    let signs_crls = ca("spiffe://td", None, |p| {
+        p.key_usages = vec![KeyUsagePurpose::CrlSign]
+    });
+    verify_below(&[&signs_crls], Usage::Server).unwrap_err();
+    let says_nothing = ca("spiffe://td", None, |p| p.key_usages.clear());
+    assert_eq!(verify_below(&[&says_nothing], Usage::Server), Ok(()));
+    let no_authority = ca("spiffe://td", None, |p| p.is_ca = IsCa::ExplicitNoCa);
+    verify_below(&[&no_authority], Usage::Server).unwrap_err();
+}
+
+#[test]
+fn a_root_with_a_critical_extension_that_is_not_processed_is_no_trust_anchor() {
+    let unknown = |critical| {
+        ca("spiffe://td", None, |p| {
+            let mut extension = rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+            extension.set_criticality(critical);
+            p.custom_extensions.push(extension);
+        })
+    };
+    assert_eq!(verify_below(&[&unknown(false)], Usage::Client), Ok(()));
+    verify_below(&[&unknown(true)], Usage::Client).unwrap_err();
+}
+
+#[test]
+fn an_issuer_that_the_authority_key_identifier_does_not_name_is_passed_over() {
+    let with_id = |id: u8| {
+        ca("spiffe://td", None, |p| {
+            p.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(vec![id; 20])
+        })
+    };
+    let (a, b) = (with_id(1), with_id(2));
+    let leaf = leaf("spiffe://td/x", &a, |p| {
+        p.use_authority_key_identifier_extension = true
+    });
+    let mut wrong_id = a.der.to_vec();
+    let at = wrong_id.windows(20).position(|window| window == [1; 20]).unwrap();
+    wrong_id[at..at + 20].copy_from_slice(&[3; 20]);
+    let wrong_id = Signer {
+        der: wrong_id.into(),
+        issuer: b.issuer,
+    };
+    let verify = |roots: &[&Signer]| {
+        verifier_of(roots)
+            .verify(std::slice::from_ref(&leaf), Usage::Client, NOW)
+            .is_ok()
+    };
+    assert!(
+        !verify(&[&wrong_id]),
+        "the same key, and an identifier that it does not have"
+    );
+    assert!(verify(&[&wrong_id, &a]));
+}
+
+#[test]
+fn many_certificates_of_one_name_are_refused_before_paths_are_tried() {
+    let root = ca("spiffe://td", None, |_| {});
+    let same = |_: usize| ca("spiffe://td", Some(&root), |_| {});
+    let signers: Vec<Signer> = (0..=MAX_ALTERNATIVES).map(same).collect();
+    let leaf = leaf("spiffe://td/x", &signers[0], |_| {});
+    let chain = |count: usize| -> Vec<_> {
+        let above = signers[..count].iter().map(|signer| signer.der.clone());
+        std::iter::once(leaf.clone()).chain(above).collect()
+    };
+    let verify = |chain: &[CertificateDer<'_>]| {
+        verifier_of(&[&root])
+            .verify(chain, Usage::Client, NOW)
+            .map(|_| ())
+    };
+    assert_eq!(verify(&chain(MAX_ALTERNATIVES)), Ok(()));
+    assert_eq!(
+        verify(&chain(MAX_ALTERNATIVES + 1)),
+        Err(VerifyError::Alternatives { found: 4 })
+    );
+    let repeated = [chain(1), vec![signers[0].der.clone(); 5]].concat();
+    assert_eq!(verify(&repeated), Ok(()));
+}
+
+#[test]
+fn a_leaf_without_a_subject_has_critical_names() {
+    let mesh = mesh();
+    let bare = |p: &mut CertificateParams| p.distinguished_name = rcgen::DistinguishedName::new();
+    mesh.judge("spiffe://td/x", bare).unwrap();
+    let leaf = leaf("spiffe://td/x", &mesh.intermediate, bare);
+    let mut relaxed = leaf.to_vec();
+    let san = [0x06, 0x03, 0x55, 0x1d, 0x11, 0x01, 0x01, 0xff];
+    let at = relaxed.windows(8).position(|window| window == san).unwrap();
+    relaxed[at + 7] = 0;
+    assert_eq!(
+        Leaf::parse(&relaxed).unwrap().svid_id(),
+        Err(SvidError::NamesNotCritical)
+    );
+}
