@@ -34,6 +34,7 @@ pub struct Metrics {
     in_flight: Gauge,
     sync_duration: Histogram,
     authority_not_after: Gauge,
+    clock_disputed: Gauge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,6 +66,7 @@ impl Metrics {
             in_flight: Gauge::default(),
             sync_duration: Histogram::new(SYNC_BOUNDS),
             authority_not_after: Gauge::default(),
+            clock_disputed: Gauge::default(),
         };
         for reason in Reason::ALL {
             let _at_zero = metrics.refusals.get_or_create(&RefusalLabels::from(reason));
@@ -122,6 +124,11 @@ impl Metrics {
             Unit::Seconds,
             self.authority_not_after.clone(),
         );
+        registry.register(
+            "signet_clock_disputed",
+            "1 while the server does not believe its wall clock",
+            self.clock_disputed.clone(),
+        );
     }
 
     /// A certificate was signed and recorded, this long after its request was read. `method` is the record's word.
@@ -166,6 +173,11 @@ impl Metrics {
     pub fn authority_ends(&self, not_after: OffsetDateTime) {
         self.authority_not_after.set(not_after.unix_timestamp());
     }
+
+    /// Whether the time is disputed.
+    pub fn clock_disputed(&self, is_disputed: bool) {
+        self.clock_disputed.set(is_disputed.into());
+    }
 }
 
 impl Drop for InFlight {
@@ -204,6 +216,7 @@ mod tests {
         metrics.bearer_ignored();
         metrics.journal_synced(Duration::from_micros(200));
         metrics.authority_ends(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000));
+        metrics.clock_disputed(true);
         let text = text(&registry);
         for line in [
             "signet_certificates_issued_total{profile=\"workload\",method=\"token\"} 2",
@@ -218,6 +231,7 @@ mod tests {
             "signet_journal_sync_duration_seconds_count 1",
             "signet_authority_not_after_seconds 2000000000",
             "signet_requests_in_flight 0",
+            "signet_clock_disputed 1",
         ] {
             assert!(
                 text.lines().any(|found| found == line),

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use identity::{Clock, Fingerprint, Serial};
+use identity::{Clock, Dispute, Fingerprint, Serial};
 use issuance::{RevocationReason, Revoked, SigningAuthority};
 use proto::Refusal;
 use time::OffsetDateTime;
+use tokio::sync::watch;
 
 use super::answer;
 use super::signers::Signers;
@@ -49,11 +50,13 @@ impl Crls {
         }
     }
 
-    /// Brings every authority's list up to date, now and after each change, for ever.
-    pub async fn keep(&self) {
+    /// Brings every authority's list up to date, now, after each change of the store and after each dispute over the
+    /// time, until the server stops.
+    pub async fn keep(&self, mut disputes: watch::Receiver<Option<Dispute>>) {
         let mut changed = self.store.changed();
         loop {
             changed.mark_unchanged();
+            disputes.mark_unchanged();
             let pause = match self.update().await {
                 Ok(()) => RENEWAL / 12,
                 Err(refusal) => {
@@ -63,6 +66,7 @@ impl Crls {
             };
             tokio::select! {
                 alive = changed.changed() => if alive.is_err() { return },
+                alive = disputes.changed() => if alive.is_err() { return },
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -71,6 +75,9 @@ impl Crls {
     /// Makes what is missing, due, or no longer says what the store says; drops the lists of authorities that are gone.
     pub async fn update(&self) -> Result<(), Refusal> {
         let now = self.clock.now();
+        // During a dispute a list is made only to show revocations: by the best known time, which never lies before
+        // that of the list before it. One that merely gets old is remade afterwards.
+        let may_renew = self.clock.dispute().is_none();
         let signers = self.signers.current();
         self.lists()
             .retain(|key_id, _| signers.chain_of(key_id).is_some());
@@ -78,7 +85,9 @@ impl Crls {
             let revoked = self.revoked(signer.key_id());
             let serials: Vec<Serial> = revoked.iter().map(|entry| entry.serial).collect();
             let known = self.list(signer.key_id());
-            let is_due = known.is_none_or(|list| list.revoked != serials || now >= list.made_at + RENEWAL);
+            let is_due = known.is_none_or(|list| {
+                list.revoked != serials || may_renew && !(list.made_at..list.made_at + RENEWAL).contains(&now)
+            });
             if is_due && signer.validity().contains(now) {
                 self.publish(signer, &revoked, serials, now).await?;
             }
@@ -158,7 +167,7 @@ impl Published for Crls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authority::bench::{Bench, NOW};
+    use crate::authority::bench::{A, Bench, NOW};
 
     struct At(OffsetDateTime);
 
@@ -188,5 +197,53 @@ mod tests {
         bench.signers.follow(bench.store.as_ref(), bench.now()).unwrap();
         crls.update().await.unwrap();
         assert!(crls.crl(&old).is_none() && crls.crl(&key_id(&bench)).is_some());
+    }
+
+    /// A clock whose time a test sets, and disputes.
+    struct Disputable(Mutex<(OffsetDateTime, bool)>);
+
+    impl Clock for Disputable {
+        fn now(&self) -> OffsetDateTime {
+            self.0.lock().unwrap().0
+        }
+
+        fn dispute(&self) -> Option<Dispute> {
+            let (now, is_disputed) = *self.0.lock().unwrap();
+            is_disputed.then(|| Dispute {
+                wall: now + SPAN,
+                expected: now,
+                witness: identity::Witness::BootClock,
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn during_a_dispute_a_list_is_made_for_a_revocation_and_not_for_its_age() {
+        let bench = Bench::new().await;
+        let registration = serde_json::json!({ "spiffeId": A, "callers": ["token"] });
+        bench.apply("a", registration).await;
+        let issuance = bench.enrol("t1", A, "a").await;
+        let clock = Arc::new(Disputable(Mutex::new((NOW, false))));
+        let crls = Crls::new(
+            Arc::clone(&bench.store),
+            Arc::clone(&bench.signers),
+            Arc::<Disputable>::clone(&clock),
+        );
+        let key_id = bench.signers.current().active().unwrap().key_id().to_vec();
+        crls.update().await.unwrap();
+        let first = crls.crl(&key_id);
+
+        *clock.0.lock().unwrap() = (NOW + SPAN, true);
+        crls.update().await.unwrap();
+        assert_eq!(crls.crl(&key_id), first, "it is only old");
+        bench.revoke(&issuance).await;
+        crls.update().await.unwrap();
+        let second = crls.crl(&key_id);
+        assert_ne!(second, first, "it does not show the revocation");
+
+        // A clock that was ahead is set back: the list begins in the future.
+        *clock.0.lock().unwrap() = (NOW, false);
+        crls.update().await.unwrap();
+        assert_ne!(crls.crl(&key_id), second);
     }
 }

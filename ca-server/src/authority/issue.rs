@@ -14,6 +14,7 @@ use super::record::{Handed, Recorded};
 use super::{Authority, wish};
 use crate::audit::Audit;
 use crate::caller::{Attested, Evidence, TokenProof};
+use crate::clock::require_undisputed;
 use crate::registration::{Grant, Wish};
 use crate::store::{self, Command, IssueCommand, IssueFacts, Outcome, Verdict};
 
@@ -99,6 +100,8 @@ impl Authority {
         if request.csr.len() > issuance::MAX_BYTES {
             return Err(Refused::early(too_large(request.csr.len())));
         }
+        // No proof can be verified, and nothing signed, by a time that may be wrong.
+        require_undisputed(self.clock.as_ref()).map_err(Refused::early)?;
         // 2. Authenticate.
         let now = self.clock.now();
         let attestation = self.callers.attest(evidence, now).map_err(Refused::early)?;

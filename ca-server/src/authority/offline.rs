@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use identity::{Clock, Reason, SystemClock, TrustDomain};
+use identity::{Clock as _, Reason, TrustDomain};
 use issuance::{AuthorityKeyType, PreparedAuthority};
 use proto::{Refusal, v1};
 use runtime::instance::{InstanceError, InstanceFolder};
@@ -13,6 +13,7 @@ use rustls_pki_types::CertificateDer;
 use super::keys::KeyFolder;
 use super::signers::Signers;
 use super::{answer, lifecycle};
+use crate::clock::{ServerClock, require_undisputed};
 use crate::config::{ServerName, default_server_names};
 use crate::grpc::authorities::message;
 use crate::store::{Command, EmbeddedStore, InstanceRow, Store};
@@ -40,7 +41,7 @@ struct Instance {
     trust_domain: TrustDomain,
     store: Arc<EmbeddedStore>,
     keys: KeyFolder,
-    clock: SystemClock,
+    clock: Arc<ServerClock>,
 }
 
 /// Makes a key under `keys/` and returns the CSR for it, in DER. The first time, it fixes the instance's trust domain and server
@@ -77,9 +78,13 @@ pub async fn activate(
 ) -> Result<v1::SigningAuthority, OfflineError> {
     let instance = Instance::open(data_dir, None, &[]).await?;
     let signers = Signers::new(instance.trust_domain.clone(), instance.keys.clone(), None);
-    let now = instance.clock.now();
-    let activated =
-        lifecycle::activate(chain, root, &signers, instance.store.as_ref(), "operator", now).await;
+    let activated = match require_undisputed(instance.clock.as_ref()) {
+        Ok(()) => {
+            let now = instance.clock.now();
+            lifecycle::activate(chain, root, &signers, instance.store.as_ref(), "operator", now).await
+        }
+        Err(refusal) => Err(refusal),
+    };
     let row = match activated {
         Ok(signer) => instance.store.read().authority(signer.key_id()).map(message),
         Err(refusal) => {
@@ -107,8 +112,12 @@ impl Instance {
     ) -> Result<Self, OfflineError> {
         let folder = InstanceFolder::claim(data_dir)?;
         let keys = KeyFolder::new(folder.subfolder(KEYS, 0o700)?);
-        let clock = SystemClock;
-        let store = Arc::new(EmbeddedStore::open(folder.path(), Arc::new(SystemClock), |_| {})?);
+        let clock = Arc::new(ServerClock::system());
+        let store = Arc::new(EmbeddedStore::open(
+            folder.path(),
+            Arc::<ServerClock>::clone(&clock),
+            |_| {},
+        )?);
         let trust_domain = settle(store.as_ref(), trust_domain, server_names).await?;
         Ok(Self {
             _folder: folder,

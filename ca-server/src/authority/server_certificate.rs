@@ -11,6 +11,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::{Authority, answer, wish};
+use crate::clock::require_undisputed;
 use crate::config::ServerName;
 use crate::store::{self, Command, IssueCommand, IssueFacts, Outcome};
 
@@ -52,6 +53,7 @@ impl Authority {
         profile: &Profile,
     ) -> Result<(CertifiedKey, Validity), Refusal> {
         let internal = |why: String| Refusal::new(Reason::Internal, why);
+        require_undisputed(self.clock.as_ref())?;
         let key = LeafKey::generate().map_err(|e| internal(e.to_string()))?;
         let now = self.clock.now();
         let draft = Draft {

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 use super::admin::{Admin, invalid};
 use crate::authority::lifecycle;
 use crate::authority::signers::Signers;
+use crate::clock::require_undisputed;
 use crate::store::AuthorityRow;
 
 /// Longest chain that is looked at.
@@ -45,6 +46,7 @@ impl AuthoritiesService {
         let chain: Vec<CertificateDer<'static>> = chain.into_iter().map(CertificateDer::from).collect();
         let root = CertificateDer::from(root);
         let store = self.admin.store.as_ref();
+        require_undisputed(self.admin.clock.as_ref())?;
         let now = self.admin.clock.now();
         let signer = lifecycle::activate(&chain, &root, &self.signers, store, by, now).await?;
         let key_id = hex::encode(signer.key_id());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::Fingerprint;
+use identity::{Clock, Fingerprint};
 use proto::MAX_MESSAGE_BYTES;
 use proto::istio::istio_certificate_service_server::{IstioCertificateServiceServer, SERVICE_NAME as ISTIO};
 use proto::v1::authorities_server::{AuthoritiesServer, SERVICE_NAME as AUTHORITIES};
@@ -66,7 +66,7 @@ impl Services {
             store: Arc::clone(&server.store) as Arc<dyn Store>,
             registrations: Arc::clone(&server.registrations),
             audit: Arc::clone(&server.audit),
-            clock: Arc::clone(&server.clock),
+            clock: Arc::clone(&server.clock) as Arc<dyn Clock>,
             drain: server.drain.clone(),
             trust_domain: server.trust_domain.clone(),
             server_names: server.server_names.clone().into(),

@@ -1,11 +1,11 @@
 //! Keeps what has an end from ending: the signing authority where its root is at hand, the server's own certificate, `bundle.pem`,
-//! CRLs; and tells readiness when that fails.
+//! CRLs; and tells readiness when that fails. While the time is disputed it remakes nothing; afterwards it looks at all of it again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use identity::{Clock, Fingerprint, Reason, TrustBundle, Validity, moment};
+use identity::{Clock as _, Fingerprint, Reason, TrustBundle, Validity, moment};
 use issuance::RootAuthority;
 use proto::Refusal;
 use runtime::readiness::Condition;
@@ -16,6 +16,7 @@ use super::{ServeError, Server};
 use crate::authority::lifecycle::{self, Standing};
 use crate::authority::signers::Signers;
 use crate::authority::{Authority, ServerNames};
+use crate::clock::{ServerClock, require_undisputed};
 use crate::config::{Mode, Profiles};
 use crate::metrics::Metrics;
 use crate::store::{EmbeddedStore, Store};
@@ -40,12 +41,12 @@ pub(super) struct Keeper {
     profiles: Profiles,
     makes_root: bool,
     metrics: Arc<Metrics>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<ServerClock>,
     signing: Condition,
     bundle_path: PathBuf,
     current: Mutex<Option<Current>>,
     root: watch::Sender<Option<Fingerprint>>,
-    warned_at: std::sync::Mutex<Option<OffsetDateTime>>,
+    warned_at: std::sync::Mutex<Option<Instant>>,
 }
 
 /// The server's certificate at work.
@@ -102,6 +103,12 @@ impl Keeper {
                 self.signing.set_not_ready(refusal.message());
                 return Ok(());
             }
+            Err(refusal) if refusal.reason() == Reason::ClockImplausible => {
+                // `admin.sock` and the CRLs are served; TLS callers find no certificate until the time is known.
+                tracing::error!("the server has no certificate of its own yet: {refusal}");
+                self.signing.set_not_ready(refusal.message());
+                self.show_root();
+            }
             Err(refusal) => return Err(refusal.into()),
         }
         server.crls.update().await?;
@@ -111,7 +118,8 @@ impl Keeper {
     /// Keeps on until the process ends.
     pub(super) fn spawn(self: Arc<Self>, server: &Server) {
         let crls = Arc::clone(&server.crls);
-        tokio::spawn(async move { crls.keep().await });
+        let disputes = server.clock.disputes();
+        tokio::spawn(async move { crls.keep(disputes).await });
         tokio::spawn(follow_health(server.store.health(), server.recording.clone()));
         tokio::spawn(Arc::clone(&self).follow_bundle());
         tokio::spawn(async move { self.keep().await });
@@ -119,8 +127,15 @@ impl Keeper {
 
     async fn keep(&self) {
         let mut changed = self.store.changed();
+        let mut disputes = self.clock.disputes();
         let mut said = None;
         loop {
+            if disputes.borrow_and_update().is_some() {
+                if disputes.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
             let pause = match self.look().await {
                 Ok(()) => {
                     said = None;
@@ -140,6 +155,7 @@ impl Keeper {
             };
             tokio::select! {
                 alive = changed.changed() => if alive.is_err() { return },
+                alive = disputes.changed() => if alive.is_err() { return },
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -157,7 +173,7 @@ impl Keeper {
         let mut current = self.current.lock().await;
         let fits = current
             .as_ref()
-            .is_some_and(|current| current.authority == active.key_id() && now < current.validity.middle());
+            .is_some_and(|current| current.authority == active.key_id() && is_fresh(current.validity, now));
         if !fits {
             let issued = self
                 .authority
@@ -178,15 +194,21 @@ impl Keeper {
                 authority: active.key_id().to_vec(),
             });
         }
-        let root = Some(Fingerprint::of(active.root()));
-        self.root
-            .send_if_modified(|known| std::mem::replace(known, root) != root);
+        self.show_root();
         // Last, so that readiness does not flicker while something above fails again and again.
         match trouble {
             None => self.signing.set_ready(),
             Some(why) => self.signing.set_not_ready(why),
         }
         Ok(())
+    }
+
+    /// The root of the active authority, if there is one.
+    fn show_root(&self) {
+        let signers = self.signers.current();
+        let root = signers.active().ok().map(|active| Fingerprint::of(active.root()));
+        self.root
+            .send_if_modified(|known| std::mem::replace(known, root) != root);
     }
 
     /// Renews the authority if that is due and possible. Returns why nothing should be signed, if so.
@@ -196,7 +218,9 @@ impl Keeper {
         self.metrics.authority_ends(active.not_after());
         let leaf_life = self.profiles.workload.default_life();
         let standing = lifecycle::standing(active.validity(), leaf_life, now);
-        if standing == Standing::Fresh {
+        // One that was made while the clock was ahead has not begun after the correction.
+        let has_begun = active.validity().not_before() <= now;
+        if standing == Standing::Fresh && has_begun {
             return Ok(None);
         }
         let root = self
@@ -216,9 +240,13 @@ impl Keeper {
                 Err(refusal) => Err(refusal),
             },
             (None, Standing::Due) => {
-                self.warn_of_end(active.not_after(), now);
+                self.warn_of_end(active.not_after());
                 Ok(None)
             }
+            (None, Standing::Fresh) => Ok(Some(format!(
+                "the signing authority begins at {}; activate another, or check the clock",
+                moment(active.validity().not_before())
+            ))),
             (None, Standing::Ended) => Ok(Some(format!(
                 "the signing authority ended at {}; activate a new one",
                 moment(active.not_after())
@@ -231,13 +259,13 @@ impl Keeper {
         }
     }
 
-    fn warn_of_end(&self, end: OffsetDateTime, now: OffsetDateTime) {
+    fn warn_of_end(&self, end: OffsetDateTime) {
         let mut last = self
             .warned_at
             .lock()
             .expect("nothing panics while it holds this lock");
-        if last.is_none_or(|last| now >= last + WARN_EVERY) {
-            *last = Some(now);
+        if last.is_none_or(|last| last.elapsed() >= WARN_EVERY) {
+            *last = Some(Instant::now());
             tracing::warn!(
                 "the signing authority ends at {}, past the middle of its life; prepare and activate a new one",
                 moment(end)
@@ -246,6 +274,7 @@ impl Keeper {
     }
 
     async fn renew_authority(&self, root: &RootAuthority, now: OffsetDateTime) -> Result<(), Refusal> {
+        require_undisputed(self.clock.as_ref())?;
         // While nothing can be recorded each try would only leave a key behind.
         if let Some(trouble) = self.store.health().borrow().clone() {
             return Err(Refusal::new(Reason::StoreUnavailable, trouble));
@@ -310,6 +339,12 @@ impl Keeper {
     fn write_bundle(&self, bundle: &TrustBundle) -> Result<(), runtime::atomic::WriteError> {
         runtime::atomic::write(&self.bundle_path, bundle.to_pem().as_bytes(), 0o644)
     }
+}
+
+/// In the first half of its validity: before that, too, a certificate is replaced, as no client accepts it. A clock that was
+/// set back leaves such a one behind.
+fn is_fresh(validity: Validity, now: OffsetDateTime) -> bool {
+    validity.not_before() <= now && now < validity.middle()
 }
 
 /// What is left; zero if it is past.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use identity::Fingerprint;
+use identity::{Clock, Fingerprint};
 use prometheus_client::registry::Registry;
 use runtime::drain::Drain;
 use runtime::listen::{SocketFile, bind, unix_socket};
@@ -142,7 +142,7 @@ async fn router(
 ) -> Result<Router<Stack<DoorLayer, Identity>>, ServeError> {
     let judge = grpc::Judge {
         callers: Arc::clone(&server.callers),
-        clock: Arc::clone(&server.clock),
+        clock: Arc::clone(&server.clock) as Arc<dyn Clock>,
     };
     let door = DoorLayer::new(judge, Arc::clone(&server.metrics), in_flight);
     let (reporter, health) = tonic_health::server::health_reporter();

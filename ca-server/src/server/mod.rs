@@ -5,11 +5,12 @@ mod keeper;
 mod listeners;
 mod ready;
 mod reload;
+mod timekeeping;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{Clock, SystemClock, TrustDomain};
+use identity::{Clock, TrustDomain};
 use runtime::drain::{DEADLINE, Drain, Outcome};
 use runtime::instance::InstanceFolder;
 use runtime::logs::AuditLog;
@@ -27,6 +28,7 @@ use crate::authority::offline::settle;
 use crate::authority::signers::Signers;
 use crate::authority::{Authority, Parts, ServerNames};
 use crate::caller::{Callers, CertificateJudge};
+use crate::clock::ServerClock;
 use crate::config::{AuditSink, Mode, ServerArgs, ServerName, Settings};
 use crate::metrics::Metrics;
 use crate::registration::{Profiles, Registrations};
@@ -53,10 +55,11 @@ pub(crate) struct Server {
     pub(crate) crls: Arc<Crls>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Arc<Audit>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<ServerClock>,
     pub(crate) readiness: Readiness,
     pub(crate) signing: Condition,
     pub(crate) recording: Condition,
+    pub(crate) timekeeping: Condition,
     pub(crate) drain: Drain,
 }
 
@@ -81,12 +84,13 @@ pub async fn run(args: ServerArgs, mode: Mode, on_ready: impl FnOnce(&Ready)) ->
     let facts = listeners.facts(&server, *root.borrow())?;
     listeners.serve(&server, registry).await?;
     keeper.spawn(&server);
+    timekeeping::spawn(&server);
     let failures = [server.store.failure(), server.audit.failure()];
     for failure in failures.clone() {
         tokio::spawn(drain_on(failure, drain.clone()));
     }
     reload::spawn(&server, args, mode);
-    // A server without an authority waits for one with everything else at work.
+    // A server without an authority, or without the time, waits for it with everything else in service.
     if server.certificate.is_present() {
         tokio::select! {
             () = server.readiness.ready() => {}
@@ -126,12 +130,14 @@ impl Server {
         metrics: Arc<Metrics>,
         drain: Drain,
     ) -> Result<Self, ServeError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let server_clock = Arc::new(ServerClock::system());
+        let clock: Arc<dyn Clock> = Arc::<ServerClock>::clone(&server_clock);
         let readiness = Readiness::new();
-        let (signing, recording, auditing) = (
+        let (signing, recording, auditing, timekeeping) = (
             readiness.condition("signing"),
             readiness.condition("record"),
             readiness.condition("audit"),
+            readiness.condition("clock"),
         );
         let keys = KeyFolder::new(folder.subfolder("keys", 0o700)?);
         let observer = Arc::clone(&metrics);
@@ -190,10 +196,11 @@ impl Server {
             crls,
             metrics,
             audit,
-            clock,
+            clock: server_clock,
             readiness,
             signing,
             recording,
+            timekeeping,
             drain,
         })
     }

@@ -78,6 +78,15 @@ pub enum Command {
         /// Why, and how often.
         refused: Refused,
     },
+    /// A wall clock that is believed from now on.
+    AcceptTime {
+        /// Its time, which dates the entry; seconds since 1970.
+        at: i64,
+        /// The dispute that this ends.
+        dispute: String,
+        /// The caller.
+        by: String,
+    },
     /// Removes rows that have no use any more. The store does this by itself once a minute.
     Prune,
 }

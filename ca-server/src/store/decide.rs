@@ -51,6 +51,10 @@ pub(super) fn decide(view: &View<'_>, command: Command, now: i64) -> Result<Deci
             },
             Outcome::Done,
         )),
+        Command::AcceptTime { at, dispute, by } => Ok(Decision::recorded(
+            Change::new(at, by, format!("accept the wall clock: {dispute}")).entry,
+            Outcome::Done,
+        )),
         Command::Prune => Ok(prune::prune(view, now)),
     }
 }
