@@ -25,7 +25,9 @@ use crate::caller::{Callers, CertificateJudge, Connection, Evidence};
 use crate::grpc::Judge;
 use crate::metrics::Metrics;
 use crate::registration::{Profiles, Registrations};
-use crate::store::{Command, MemoryStore, NewResource, Outcome, ResourceName, Store, TokenRow};
+use crate::store::{
+    Command, MemoryStore, NewResource, Outcome, ResourceName, Revocation, Selection, Store, TokenRow,
+};
 
 pub(crate) const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 pub(crate) const A: &str = "spiffe://example.org/ns/default/sa/a";
@@ -244,7 +246,8 @@ impl Bench {
 
     pub(crate) async fn revoke(&self, issuance: &Issuance) {
         self.submit(Command::Revoke {
-            serials: vec![serial(issuance)],
+            which: Revocation::Serial(serial(issuance)),
+            known: Selection::default(),
             reason: "superseded".to_owned(),
             by: "test".to_owned(),
         })

@@ -335,7 +335,11 @@ fn facts(attested: &Attested, wish: &Wish<'_>, grant: &Grant, now: OffsetDateTim
         key_digest: *wish.csr.key_digest().as_bytes(),
         wish: wish::digest(&grant.spiffe_id, wish.csr.dns_names(), wish.life),
         parent: match attested {
-            Attested::Own(own) => Some(own.serial()),
+            Attested::Own(own) => Some(store::Parent {
+                serial: own.serial(),
+                key_digest: *own.leaf.key_digest().as_bytes(),
+                not_after: own.issued.not_after,
+            }),
             _ => None,
         },
         token: attested.token().map(|token| token.id.clone()),
@@ -366,8 +370,9 @@ fn entry(
         registration_created: reference.created_revision,
         parent: facts
             .parent
-            .map(|parent| parent.as_bytes().to_vec())
+            .map(|parent| parent.serial.as_bytes().to_vec())
             .unwrap_or_default(),
+        parent_not_after: facts.parent.map_or(0, |parent| parent.not_after),
         authority: authority.to_vec(),
         token: facts.token.clone().unwrap_or_default(),
         wish: facts.wish.to_vec(),

@@ -3,6 +3,7 @@
 use identity::Serial;
 
 use super::entry::{Issued, Refused};
+use super::revocation::{Revocation, Selection};
 use super::rows::{AuthorityRow, InstanceRow, ResourceRow, TokenRow};
 
 /// One decision to be made and recorded. `by` is the caller as audit lines name it.
@@ -48,11 +49,14 @@ pub enum Command {
         /// Who asks.
         by: String,
     },
-    /// Certificates to be revoked; if one is not in the record none is.
+    /// Certificates to be revoked. Which ones is decided when the command is, so that nothing renewed meanwhile escapes.
     Revoke {
-        /// Their serial numbers.
-        serials: Vec<Serial>,
-        /// RFC 5280 name of the reason; `keyCompromise` bars the keys for ever.
+        /// What selects them.
+        which: Revocation,
+        /// What was read of them before the command was submitted; see [`super::revocation::select`].
+        known: Selection,
+        /// RFC 5280 name of the reason. `keyCompromise` revokes every valid certificate of the keys, and bars them
+        /// permanently.
         reason: String,
         /// Who asks.
         by: String,
@@ -110,7 +114,7 @@ pub struct IssueFacts {
     /// SHA-256 of what was wished for.
     pub wish: [u8; 32],
     /// The certificate that it is renewed from.
-    pub parent: Option<Serial>,
+    pub parent: Option<Parent>,
     /// Id of the token that it redeems.
     pub token: Option<String>,
     /// The registration that granted it, as the caller saw it.
@@ -119,6 +123,17 @@ pub struct IssueFacts {
     pub refuse_forks: bool,
     /// Seconds since 1970.
     pub now: i64,
+}
+
+/// A certificate that is renewed, as the journal has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// Its serial number.
+    pub serial: Serial,
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub key_digest: [u8; 32],
+    /// Its notAfter, in seconds since 1970.
+    pub not_after: i64,
 }
 
 /// A registration as it was seen: its name, the revision that created it, and that of its last change.

@@ -4,6 +4,7 @@ mod admin;
 mod issue;
 mod prune;
 mod resources;
+mod revoke;
 
 pub(super) use issue::judge;
 pub(crate) use issue::token_counts;
@@ -22,8 +23,9 @@ pub(super) struct Decision {
     pub(super) outcome: Outcome,
 }
 
-/// Decides a command at `now`, in seconds since 1970.
-pub(super) fn decide(view: &View<'_>, command: Command, now: i64) -> Result<Decision, Refusal> {
+/// Decides a command at the time of the view.
+pub(super) fn decide(view: &View<'_>, command: Command) -> Result<Decision, Refusal> {
+    let now = view.now();
     match command {
         Command::Instance(row) => admin::instance(view, row, now),
         Command::Issue(command) => issue::issue(view, *command),
@@ -39,7 +41,12 @@ pub(super) fn decide(view: &View<'_>, command: Command, now: i64) -> Result<Deci
             by,
         } => resources::apply(view, resources, dry_run, by, now),
         Command::Delete { which, by } => resources::delete(view, &which, by, now),
-        Command::Revoke { serials, reason, by } => admin::revoke(view, &serials, &reason, by, now),
+        Command::Revoke {
+            which,
+            known,
+            reason,
+            by,
+        } => revoke::revoke(view, &which, known, &reason, by),
         Command::PutAuthority { row, by } => admin::put_authority(view, row, by, now),
         Command::PutCrl { authority, number } => admin::put_crl(view, authority, number, now),
         Command::Refused { by, refused } => Ok(Decision::recorded(

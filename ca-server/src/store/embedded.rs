@@ -28,7 +28,6 @@ use super::medium::{Medium, Records};
 use super::rows::{RowKey, RowKind};
 use super::state::State;
 use super::view::unreadable;
-use super::writer::KEEP_BINDINGS;
 use filling::Filling;
 use index::{Found, Index};
 
@@ -80,8 +79,8 @@ impl EmbeddedStore {
         let spawned = |error| io_error("start a thread for", &index_dir)(error);
         let health = Arc::<Health>::default();
         let index = Index::start(&index_dir, table, Arc::clone(&state), Arc::clone(&health))?;
-        let ended_before = clock.now().unix_timestamp() - KEEP_BINDINGS;
-        let filling = Filling::start(reader.clone(), Arc::clone(&state), ended_before).map_err(spawned)?;
+        let filling =
+            Filling::start(reader.clone(), Arc::clone(&state), Arc::clone(&clock)).map_err(spawned)?;
         let medium = Embedded {
             filling,
             journal,

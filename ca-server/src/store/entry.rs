@@ -20,8 +20,11 @@ pub mod field {
     pub const KEY: u8 = 3;
     /// Serial of the certificate that it was renewed from.
     pub const PARENT: u8 = 4;
-    /// Digest of parent and key: finds the answer to a repeated renewal.
-    pub const CHILD: u8 = 5;
+    /// Digest of parent, key and what was requested: finds the answer to a repeated renewal. Field 5 was that of parent and
+    /// key only.
+    pub const REQUEST: u8 = 6;
+    /// Not a fingerprint but notAfter, in seconds since 1970, so that a start knows when each binding expires.
+    pub const EXPIRY: u8 = 7;
 }
 
 /// One decision of the authority, durable before it is answered.
@@ -104,6 +107,10 @@ pub struct Issued {
     /// notBefore, in seconds since 1970.
     #[prost(int64, tag = "17")]
     pub not_before: i64,
+    /// notAfter of the certificate it was renewed from, in seconds since 1970; 0 for a first one. Until then another key
+    /// may be presented with that certificate, which this record shows to be a fork.
+    #[prost(int64, tag = "18")]
+    pub parent_not_after: i64,
 }
 
 /// How the first certificate of a lineage was admitted.
@@ -169,6 +176,11 @@ pub fn fingerprint(parts: &[&[u8]]) -> u64 {
     u64::from_be_bytes(first)
 }
 
+/// The fingerprint of a renewal request: the same one twice is a repeat.
+pub fn request_fingerprint(parent: &[u8], key_digest: &[u8], wish: &[u8]) -> u64 {
+    fingerprint(&[parent, key_digest, wish])
+}
+
 impl Issued {
     /// The fingerprints under which the inventory finds it.
     pub fn inventory_keys(&self) -> Vec<(u8, u64)> {
@@ -176,11 +188,18 @@ impl Issued {
             (field::SERIAL, fingerprint(&[&self.serial])),
             (field::SPIFFE_ID, fingerprint(&[self.spiffe_id.as_bytes()])),
             (field::KEY, fingerprint(&[&self.key_digest])),
+            (field::EXPIRY, self.not_after.cast_unsigned()),
         ];
         if !self.parent.is_empty() {
             keys.push((field::PARENT, fingerprint(&[&self.parent])));
-            keys.push((field::CHILD, fingerprint(&[&self.parent, &self.key_digest])));
+            let request = request_fingerprint(&self.parent, &self.key_digest, &self.wish);
+            keys.push((field::REQUEST, request));
         }
         keys
+    }
+
+    /// Until when its record decides something, in seconds since 1970.
+    pub fn matters_until(&self) -> i64 {
+        self.not_after.max(self.parent_not_after)
     }
 }

@@ -1,8 +1,6 @@
 //! The inventory: which certificates there are. Answered from the record and its indexes, newest first, in pages of bounded work;
 //! nothing here is consulted while issuing.
 
-use std::collections::{HashSet, VecDeque};
-
 use identity::{KeyDigest, Serial};
 use proto::Refusal;
 
@@ -90,31 +88,6 @@ pub fn by_serial(store: &dyn Store, serial: Serial) -> Result<Option<Found>, Ref
         }
     }
     Ok(None)
-}
-
-/// The certificate with this serial number and everything renewed from it, breadth first; empty if there is no such certificate.
-/// A lineage of more than `most` is cut off after one more, so that it shows.
-///
-/// # Errors
-/// `STORE_UNAVAILABLE` if the record cannot be read.
-pub fn lineage(store: &dyn Store, serial: Serial, most: usize) -> Result<Vec<Found>, Refusal> {
-    let mut lineage: Vec<Found> = Vec::new();
-    let mut seen = HashSet::new();
-    let mut ahead: VecDeque<Found> = by_serial(store, serial)?.into_iter().collect();
-    while let Some(parent) = ahead.pop_front() {
-        if !seen.insert(parent.position) {
-            continue;
-        }
-        let children = store.find(field::PARENT, fingerprint(&[&parent.issued.serial]))?;
-        for position in children.into_iter().rev() {
-            ahead.extend(at(store, position)?.filter(|found| found.issued.parent == parent.issued.serial));
-        }
-        lineage.push(parent);
-        if lineage.len() > most {
-            break;
-        }
-    }
-    Ok(lineage)
 }
 
 fn page(

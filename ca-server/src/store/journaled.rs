@@ -23,7 +23,7 @@ use super::medium::{Medium, Records};
 use super::state::State;
 use super::view::{Draft, View};
 use super::writer::{Message, SOUND, Shared, Writer, closed};
-use super::{Store, decide};
+use super::{Store, decide, prefetched};
 
 /// Commands that may wait for the writer. Requests are limited before (`limits.inFlight`); this bounds what comes without a limit.
 const QUEUE: usize = 4096;
@@ -84,7 +84,7 @@ impl<M: Medium> Journaled<M> {
             clock,
             messages,
             snapshot,
-            next_prune: 0,
+            pruned: None,
             gather: Gather::default(),
         };
         let panicked = Arc::clone(&health);
@@ -192,10 +192,9 @@ impl<M: Medium> Store for Journaled<M> {
 
     fn judge(&self, facts: &IssueFacts) -> Result<Verdict, Refusal> {
         let nothing = Draft::default();
-        let verdict = decide::judge(
-            &View::new(&self.read(), &nothing, self.shared.records.as_ref()),
-            facts,
-        )?;
+        let verdict = prefetched::decide(self.shared.records.as_ref(), |records| {
+            decide::judge(&View::new(&self.read(), &nothing, records, facts.now), facts)
+        })?;
         // Refused before a signature is spent on it.
         if matches!(verdict, Verdict::New { .. }) && self.shared.health.is_stalled() {
             return Err(self.shared.health.not_done());

@@ -8,11 +8,13 @@ use journal::{Head, Record};
 use prost::Message;
 use proto::Refusal;
 
+use super::bindings::Bindings;
 use super::entry::{Entry, KIND_ENTRY};
 use super::error::StoreError;
 use super::journaled::{Journaled, Start};
 use super::medium::{Medium, Records};
 use super::rows::{RowKey, RowKind};
+use super::state::State;
 use super::view::unreadable;
 
 /// A store in memory.
@@ -32,10 +34,12 @@ impl MemoryStore {
     /// An empty store.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let memory = Memory::default();
+        let mut state = State::default();
+        *state.bindings_mut() = Bindings::complete();
         Self::start(Start {
             records: Arc::new(memory.clone()),
             medium: memory,
-            state: Arc::default(),
+            state: Arc::new(RwLock::new(state)),
             snapshot: 0,
             clock,
             health: Arc::default(),

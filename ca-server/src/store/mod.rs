@@ -17,7 +17,9 @@ pub mod inventory;
 mod journaled;
 mod medium;
 mod memory;
+mod prefetched;
 mod recent;
+pub mod revocation;
 mod rows;
 mod state;
 mod view;
@@ -34,7 +36,8 @@ use tokio::sync::watch;
 
 pub use answer::Answer;
 pub use command::{
-    Command, IssueCommand, IssueFacts, NewResource, Outcome, RegistrationRef, ResourceName, Verb, Verdict,
+    Command, IssueCommand, IssueFacts, NewResource, Outcome, Parent, RegistrationRef, ResourceName, Verb,
+    Verdict,
 };
 pub(crate) use decide::token_counts;
 pub use embedded::EmbeddedStore;
@@ -43,10 +46,11 @@ pub use error::StoreError;
 pub use journaled::Journaled;
 pub use medium::{Medium, Records};
 pub use memory::MemoryStore;
+pub use revocation::{Revocation, Selection};
 pub use rows::{
     AuthorityRow, CrlRow, InstanceRow, Redemption, ResourceRow, RevocationRow, RowKey, RowKind, TokenRow,
 };
-pub use state::{State, TOKEN_REGISTRATION_NAMESPACE, TOKEN_REGISTRATION_PREFIX};
+pub use state::{Place, State, TOKEN_REGISTRATION_NAMESPACE, TOKEN_REGISTRATION_PREFIX};
 
 /// What is kept, whoever keeps it.
 pub trait Store: Send + Sync {

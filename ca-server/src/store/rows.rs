@@ -150,6 +150,12 @@ pub struct RevocationRow {
     /// Subject key id of the authority that signed it.
     #[prost(bytes = "vec", tag = "5")]
     pub authority: Vec<u8>,
+    /// Digest of its key; empty in rows of earlier releases.
+    #[prost(bytes = "vec", tag = "6")]
+    pub key_digest: Vec<u8>,
+    /// Where it is recorded; 0 in rows of earlier releases.
+    #[prost(uint64, tag = "7")]
+    pub position: u64,
 }
 
 /// A signing authority.

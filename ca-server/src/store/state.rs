@@ -6,8 +6,8 @@ use std::ops::Bound;
 
 use identity::Serial;
 
-use super::bindings::Bindings;
-use super::entry::{Entry, Issued, Snapshot};
+use super::bindings::{Bindings, KeyUse};
+use super::entry::{Entry, Issued, Snapshot, fingerprint};
 use super::recent::Recent;
 use super::rows::{
     self, AuthorityRow, CrlRow, InstanceRow, ResourceRow, RevocationRow, Row, RowKey, RowKind, TokenRow,
@@ -26,6 +26,17 @@ pub struct State {
     rows: BTreeMap<RowKey, RowKind>,
     bindings: Bindings,
     recent: Recent,
+}
+
+/// Where a certificate is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At this position, to be confirmed there.
+    At(u64),
+    /// Nowhere, or it expired.
+    None,
+    /// To be looked up in the journal: a start has not read it all yet.
+    Unknown,
 }
 
 impl State {
@@ -93,6 +104,15 @@ impl State {
         self.of(prefix::REVOCATION).filter_map(as_revocation)
     }
 
+    /// Where the certificate with this serial number is recorded, if it may be valid at `now`, in seconds since 1970.
+    pub fn position_of(&self, serial: Serial, now: i64) -> Place {
+        match self.bindings.serial(fingerprint(&[serial.as_bytes()])) {
+            Some(position) => Place::At(position),
+            None if self.bindings.is_partial(now) => Place::Unknown,
+            None => Place::None,
+        }
+    }
+
     /// Whether the key with this digest was revoked for compromise.
     pub fn is_compromised(&self, key_digest: &[u8]) -> bool {
         self.row(&rows::compromised_key(key_digest)).is_some()
@@ -131,6 +151,17 @@ impl State {
 
     pub(super) fn bindings_mut(&mut self) -> &mut Bindings {
         &mut self.bindings
+    }
+
+    /// Takes in what was read of the journal; see [`Bindings::complete_with`].
+    pub(super) fn complete_bindings(&mut self, before: Bindings, complete_from: i64) {
+        self.bindings.complete_with(before, complete_from);
+        let revocations = self
+            .rows
+            .range(vec![prefix::REVOCATION]..vec![prefix::REVOCATION + 1]);
+        for (_, row) in revocations {
+            release_key(&mut self.bindings, row);
+        }
     }
 
     pub(super) fn recent(&self) -> &Recent {
@@ -186,6 +217,7 @@ impl State {
             if let Some(known) = self.rows.get(&key) {
                 keep_end(&mut kind, known);
             }
+            release_key(&mut self.bindings, &kind);
             self.rows.insert(key, kind);
         }
     }
@@ -235,6 +267,20 @@ fn keep_end(row: &mut RowKind, known: &RowKind) {
             row.last_leaf_ends = row.last_leaf_ends.max(known.last_leaf_ends);
         }
         _ => {}
+    }
+}
+
+/// A revoked certificate binds its key no more. Rows of earlier releases do not say which key that is: such a certificate
+/// is recognised when a decision reads it.
+fn release_key(bindings: &mut Bindings, row: &RowKind) {
+    if let RowKind::Revocation(row) = row
+        && !row.key_digest.is_empty()
+    {
+        let certificate = KeyUse {
+            expires: row.not_after,
+            position: row.position,
+        };
+        bindings.release_key(fingerprint(&[&row.key_digest]), certificate);
     }
 }
 

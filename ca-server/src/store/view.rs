@@ -1,4 +1,4 @@
-//! What a decision looks at: the state, over it what this batch has changed so far, and the record to confirm hits in.
+//! What a decision looks at: the state, over it what this batch has changed so far, and the journal to confirm hits in.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,13 +7,14 @@ use identity::{Reason, Serial};
 use proto::Refusal;
 
 use super::bindings::Bindings;
-use super::entry::{Entry, Issued};
+use super::command::Parent;
+use super::entry::{Entry, Issued, field, fingerprint, request_fingerprint};
 use super::medium::Records;
 use super::rows::{self, AuthorityRow, InstanceRow, ResourceRow, RevocationRow, RowKey, RowKind, TokenRow};
 use super::state::State;
 
-/// Most records read to confirm what one fingerprint points to, so that nobody who keeps asking with one key can hold up the
-/// writer. It matters only where the newest certificate of a key or parent does not count and older ones might.
+/// Most records read to confirm what one fingerprint points to, so that no caller can hold up the writer. More than one is
+/// read only where two keys have one fingerprint, or after a start while the bindings are still being read.
 const MAX_CONFIRMED: usize = 256;
 
 /// Entries that are decided and not yet recorded.
@@ -32,6 +33,7 @@ pub(super) struct View<'a> {
     pub(super) state: &'a State,
     draft: &'a Draft,
     records: &'a dyn Records,
+    now: i64,
 }
 
 /// What a fingerprint led to.
@@ -41,8 +43,20 @@ pub(super) enum Hit<'a> {
     None,
     /// The certificate and where it is recorded.
     One(u64, Cow<'a, Issued>),
-    /// None among the newest; older ones were not looked at.
+    /// None among those that were looked at; there are more.
     TooMany,
+}
+
+impl Hit<'_> {
+    fn expires_after(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Hit::One(at, issued), Hit::One(other_at, other)) => {
+                (issued.not_after, at) > (other.not_after, other_at)
+            }
+            (Hit::One(..), _) | (Hit::TooMany, Hit::None) => true,
+            (Hit::None | Hit::TooMany, _) => false,
+        }
+    }
 }
 
 impl Draft {
@@ -98,12 +112,19 @@ impl Draft {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(state: &'a State, draft: &'a Draft, records: &'a dyn Records) -> Self {
+    /// At `now`, in seconds since 1970.
+    pub(super) fn new(state: &'a State, draft: &'a Draft, records: &'a dyn Records, now: i64) -> Self {
         Self {
             state,
             draft,
             records,
+            now,
         }
+    }
+
+    /// The time of the decision, in seconds since 1970.
+    pub(super) fn now(&self) -> i64 {
+        self.now
     }
 
     /// The position that the entry now decided will have.
@@ -176,43 +197,122 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether any record, in the draft or still counting, has this fingerprint. For serial numbers of certificates that the caller
-    /// has already compared with the record.
-    pub(super) fn has(&self, field: u8, fingerprint: u64) -> Result<bool, Refusal> {
-        Ok(self.newest(field, fingerprint)?.is_some())
+    /// Whether a certificate with this serial number is recorded. For one that the caller has compared with its record
+    /// already, byte by byte.
+    pub(super) fn is_recorded(&self, serial: Serial) -> Result<bool, Refusal> {
+        let of_serial = fingerprint(&[serial.as_bytes()]);
+        let known = self.draft.bindings.serial(of_serial);
+        let known = known.or_else(|| self.state.bindings().serial(of_serial));
+        Ok(known.is_some() || self.newest_in_partial(field::SERIAL, of_serial)?.is_some())
     }
 
-    /// The newest certificate for which `accept` holds among those with this fingerprint. One look into memory if there is
-    /// none (for a while after a start also one into the record); at most one record read if it is the newest.
-    pub(super) fn find(
-        &self,
-        field: u8,
-        fingerprint: u64,
-        accept: impl Fn(&Issued) -> bool,
-    ) -> Result<Hit<'a>, Refusal> {
-        let Some(newest) = self.newest(field, fingerprint)? else {
-            return Ok(Hit::None);
+    /// The first certificate renewed from this parent.
+    pub(super) fn first_child(&self, parent: &Parent) -> Result<Option<Cow<'a, Issued>>, Refusal> {
+        let of_parent = fingerprint(&[parent.serial.as_bytes()]);
+        let bindings = self.state.bindings();
+        let first = if bindings.is_partial(self.now) {
+            self.records.find(field::PARENT, of_parent)?.last().copied()
+        } else {
+            bindings.first_child(of_parent)
         };
-        if let Some(found) = self.issued_at(newest)?.filter(|issued| accept(issued)) {
-            return Ok(Hit::One(newest, found));
+        let Some(first) = first.or_else(|| self.draft.bindings.first_child(of_parent)) else {
+            return Ok(None);
+        };
+        // Serial numbers are random and ours: no caller can make two with one fingerprint.
+        let child = self.issued_at(first)?;
+        Ok(child.filter(|issued| issued.parent == parent.serial.as_bytes()))
+    }
+
+    /// The newest certificate that answers this renewal request, and where it is recorded.
+    pub(super) fn answer_to(
+        &self,
+        parent: &Parent,
+        key_digest: &[u8],
+        wish: &[u8],
+    ) -> Result<Option<(u64, Cow<'a, Issued>)>, Refusal> {
+        let of_request = request_fingerprint(parent.serial.as_bytes(), key_digest, wish);
+        let drafted = self.draft.bindings.request(of_request);
+        let known = drafted.or_else(|| self.state.bindings().request(of_request));
+        let newest = match known {
+            Some(position) => Some(position),
+            None => self.newest_in_partial(field::REQUEST, of_request)?,
+        };
+        let Some(position) = newest else {
+            return Ok(None);
+        };
+        let answer = self.issued_at(position)?.filter(|issued| {
+            issued.parent == parent.serial.as_bytes()
+                && issued.key_digest == key_digest
+                && issued.wish == wish
+        });
+        Ok(answer.map(|issued| (position, issued)))
+    }
+
+    /// The valid certificate of this key that expires last. It speaks for all: while one is valid, no other identity gets
+    /// one.
+    pub(super) fn valid_of_key(&self, key_digest: &[u8]) -> Result<Hit<'a>, Refusal> {
+        let of_key = fingerprint(&[key_digest]);
+        let bindings = self.state.bindings();
+        let drafted = self.draft.bindings.key(of_key).map(|found| found.position);
+        let mut last = self.last_valid(drafted, key_digest, 1)?;
+        let recorded = if bindings.is_partial(self.now) {
+            self.last_valid(self.records.find(field::KEY, of_key)?, key_digest, usize::MAX)?
+        } else {
+            let unexpired = bindings.key(of_key).take_while(|found| self.now <= found.expires);
+            self.last_valid(unexpired.map(|found| found.position), key_digest, 1)?
+        };
+        if recorded.expires_after(&last) {
+            last = recorded;
         }
-        let drafted = (self.draft.base + 1..self.draft.next()).rev();
-        let recorded = self.records.find(field, fingerprint)?;
-        let is_bounded = recorded.len() <= MAX_CONFIRMED;
-        let older = drafted
-            .chain(recorded.into_iter().take(MAX_CONFIRMED))
-            .filter(|position| *position < newest);
-        for position in older {
-            if let Some(found) = self.issued_at(position)?.filter(|issued| accept(issued)) {
-                return Ok(Hit::One(position, found));
+        Ok(last)
+    }
+
+    /// Of the certificates at these positions the valid one of this key that expires last, among the first `enough` valid
+    /// ones.
+    fn last_valid(
+        &self,
+        positions: impl IntoIterator<Item = u64>,
+        key_digest: &[u8],
+        enough: usize,
+    ) -> Result<Hit<'a>, Refusal> {
+        let (mut last, mut found) = (Hit::None, 0);
+        for (reads, position) in positions.into_iter().enumerate() {
+            if reads == MAX_CONFIRMED {
+                return Ok(if found == 0 { Hit::TooMany } else { last });
+            }
+            let issued = self.issued_at(position)?;
+            let valid = issued.filter(|issued| issued.key_digest == key_digest && self.is_valid(issued));
+            if let Some(issued) = valid {
+                found += 1;
+                let hit = Hit::One(position, issued);
+                if hit.expires_after(&last) {
+                    last = hit;
+                }
+                if found == enough {
+                    break;
+                }
             }
         }
-        Ok(if is_bounded { Hit::None } else { Hit::TooMany })
+        Ok(last)
     }
 
-    /// Whether the certificate still counts.
-    pub(super) fn is_live(&self, issued: &Issued, now: i64) -> bool {
-        now <= issued.not_after && self.revocation(&issued.serial).is_none()
+    /// Positions of the certificates of a key that were not revoked and may be valid, and of some whose key has the same
+    /// fingerprint.
+    pub(super) fn positions_of_key(&self, key_digest: &[u8]) -> Result<Vec<u64>, Refusal> {
+        let of_key = fingerprint(&[key_digest]);
+        let bindings = self.state.bindings();
+        let mut positions = if bindings.is_partial(self.now) {
+            self.records.find(field::KEY, of_key)?
+        } else {
+            bindings.key(of_key).map(|found| found.position).collect()
+        };
+        positions.extend(self.draft.bindings.key(of_key).map(|found| found.position));
+        Ok(positions)
+    }
+
+    /// Whether the certificate is valid.
+    pub(super) fn is_valid(&self, issued: &Issued) -> bool {
+        self.now <= issued.not_after && self.revocation(&issued.serial).is_none()
     }
 
     /// The certificate recorded at this position.
@@ -227,34 +327,12 @@ impl<'a> View<'a> {
         Ok(recorded.map(Cow::Owned))
     }
 
-    /// The certificate with this serial number, and where it is recorded.
-    pub(super) fn certificate(&self, serial: Serial) -> Result<Option<(u64, Issued)>, Refusal> {
-        let field = super::entry::field::SERIAL;
-        let fingerprint = super::entry::fingerprint(&[serial.as_bytes()]);
-        let accept = |issued: &Issued| issued.serial == serial.as_bytes();
-        if let Hit::One(position, found) = self.find(field, fingerprint, accept)? {
-            return Ok(Some((position, found.into_owned())));
+    /// In the journal, while the bindings are partial.
+    fn newest_in_partial(&self, field: u8, fingerprint: u64) -> Result<Option<u64>, Refusal> {
+        if !self.state.bindings().is_partial(self.now) {
+            return Ok(None);
         }
-        // One that ended long ago is in the record only.
-        for position in self.records.find(field, fingerprint)? {
-            if let Some(found) = self.issued_at(position)?.filter(|issued| accept(issued)) {
-                return Ok(Some((position, found.into_owned())));
-            }
-        }
-        Ok(None)
-    }
-
-    fn newest(&self, field: u8, fingerprint: u64) -> Result<Option<u64>, Refusal> {
-        let known = self.state.bindings();
-        let newest = self
-            .draft
-            .bindings
-            .newest(field, fingerprint)
-            .or_else(|| known.newest(field, fingerprint));
-        if newest.is_none() && known.is_partial() {
-            return Ok(self.records.find(field, fingerprint)?.first().copied());
-        }
-        Ok(newest)
+        Ok(self.records.find(field, fingerprint)?.first().copied())
     }
 
     fn row(&self, key: &[u8]) -> Option<&'a RowKind> {

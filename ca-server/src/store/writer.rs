@@ -4,7 +4,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use identity::{Clock, Reason};
 use journal::Record;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::answer::Requester;
 use super::command::{Command, Outcome};
 use super::decide::{Decision, decide};
-use super::entry::{Entry, KIND_ENTRY, KIND_SNAPSHOT};
+use super::entry::{Entry, Issued, KIND_ENTRY, KIND_SNAPSHOT};
 use super::error::StoreError;
 use super::gather::Gather;
 use super::health::{Health, Stage};
@@ -31,11 +31,12 @@ const BATCH_BYTES: usize = 8 << 20;
 pub(super) const SNAPSHOT_EVERY: u64 = if cfg!(test) { 100 } else { 50_000 };
 /// How soon it tries again while it cannot record.
 const RETRY: Duration = Duration::from_secs(1);
-/// Seconds between two looks for rows that have ended.
-const PRUNE_EVERY: i64 = 60;
+/// Time between two looks for rows that have ended.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// How long it waits for a message before it looks for such rows by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Bindings of a certificate that ended are kept so long, for clocks that are set back; in seconds.
+/// Bindings of a certificate that expired are kept so long, for clocks that are set back without that being disputed; in
+/// seconds.
 pub(super) const KEEP_BINDINGS: i64 = 300;
 pub(super) const SOUND: &str = "nothing panics while it writes the state";
 
@@ -62,8 +63,8 @@ pub(super) struct Writer<M> {
     pub(super) messages: Arc<Mutex<Receiver<Message>>>,
     /// Position of the newest snapshot.
     pub(super) snapshot: u64,
-    /// When to look for rows that have ended, in seconds since 1970.
-    pub(super) next_prune: i64,
+    /// When it last looked for rows that have ended.
+    pub(super) pruned: Option<Instant>,
     pub(super) gather: Gather,
 }
 
@@ -131,9 +132,9 @@ impl<M: Medium> Writer<M> {
             bytes: 0,
             answers: Vec::new(),
         };
-        let now = self.now();
-        if now >= self.next_prune {
-            self.next_prune = now + PRUNE_EVERY;
+        let is_due = self.pruned.is_none_or(|last| last.elapsed() >= PRUNE_EVERY);
+        if is_due && self.clock.permits_deletion() {
+            self.pruned = Some(Instant::now());
             self.decide(&mut batch, Command::Prune, None);
         }
         batch
@@ -142,8 +143,8 @@ impl<M: Medium> Writer<M> {
     fn decide(&self, batch: &mut Batch, command: Command, requester: Option<Requester<Outcome>>) {
         let decision = {
             let state = self.shared.state.read().expect(SOUND);
-            let view = View::new(&state, &batch.draft, self.shared.records.as_ref());
-            decide(&view, command, self.now())
+            let view = View::new(&state, &batch.draft, self.shared.records.as_ref(), self.now());
+            decide(&view, command)
         };
         let outcome = decision.map(|Decision { entry, outcome }| {
             if let Some(entry) = entry {
@@ -202,8 +203,9 @@ impl<M: Medium> Writer<M> {
             state.apply(position, entry, &keys);
         }
         if state.bindings().is_due() {
-            let has_ended = self.medium.has_ended(self.now() - KEEP_BINDINGS);
-            state.bindings_mut().prune(has_ended);
+            let bound = self.now() - KEEP_BINDINGS;
+            let has_ended = self.medium.has_ended(bound);
+            state.bindings_mut().prune(bound, has_ended);
         }
         (state.position(), state.revision())
     }
@@ -277,7 +279,7 @@ impl Batch {
     fn add(&mut self, entry: Entry) {
         let payload = entry.encode_to_vec();
         self.bytes += payload.len();
-        let ends = entry.issued.as_ref().map_or(0, |issued| issued.not_after);
+        let ends = entry.issued.as_ref().map_or(0, Issued::matters_until);
         let keys = self.draft.add(entry).to_vec();
         self.records.push(Record {
             kind: KIND_ENTRY,

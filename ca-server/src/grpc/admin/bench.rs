@@ -19,7 +19,7 @@ use crate::audit::Audit;
 use crate::caller::Connection;
 use crate::config::{Config, Mode, Settings};
 use crate::registration::Registrations;
-use crate::store::{Command, IssueCommand, IssueFacts, Issued, MemoryStore, Outcome, Store};
+use crate::store::{Command, IssueCommand, IssueFacts, Issued, MemoryStore, Outcome, Parent, Store};
 
 pub(crate) const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 pub(crate) const ROOT: &[u8] = b"root";
@@ -144,7 +144,11 @@ impl Bench {
             spiffe_id: id.to_owned(),
             key_digest: *key_digest.as_bytes(),
             wish: [0; 32],
-            parent,
+            parent: parent.map(|serial| Parent {
+                serial,
+                key_digest: [0; 32],
+                not_after: i64::MAX,
+            }),
             token: None,
             registration: None,
             refuse_forks: false,

@@ -6,16 +6,12 @@ use std::sync::Arc;
 use identity::{Leaf, Reason, Serial, SpiffeId, hex};
 use issuance::RevocationReason;
 use proto::{Refusal, v1};
-use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 use v1::revoke_certificates_request::Which;
 
 use super::admin::{Admin, invalid, page_size};
 use crate::store::inventory::{self, Found, Query};
-use crate::store::{Command, Outcome, Store};
-
-/// Most certificates that are revoked by one request.
-const MAX_REVOKED: usize = 100_000;
+use crate::store::{Command, Outcome, Revocation, revocation};
 
 /// `signet.v1.Certificates`.
 #[derive(Clone)]
@@ -64,7 +60,7 @@ impl CertificatesService {
         let v1::GetCertificateRequest { serial } = request;
         let serial: Serial = serial.parse().map_err(|e| invalid("serial", e))?;
         let found = inventory::by_serial(self.admin.store.as_ref(), serial)?;
-        to_message(found.ok_or_else(|| unknown(serial))?)
+        to_message(found.ok_or_else(|| revocation::unknown(serial))?)
     }
 
     async fn revoke(
@@ -80,11 +76,16 @@ impl CertificatesService {
                 .map_err(|e| invalid("reason", e).with("found", word))?,
         };
         let which = which.ok_or_else(|| invalid("which", "absent, expected serial, spiffe_id or lineage"))?;
-        let now = self.admin.clock.now();
+        let which = revocation_of(which)?;
         let store = Arc::clone(&self.admin.store);
-        let serials = off_the_runtime(move || select(store.as_ref(), which, now)).await?;
+        let (which, known) = off_the_runtime(move || {
+            let known = revocation::select(store.as_ref(), &which)?;
+            Ok((which, known))
+        })
+        .await?;
         let command = Command::Revoke {
-            serials,
+            which,
+            known,
             reason: reason.word().to_owned(),
             by: by.to_owned(),
         };
@@ -125,65 +126,14 @@ fn id_or_prefix(text: String) -> Result<String, Refusal> {
     Ok(text)
 }
 
-/// The serial numbers that a revocation names. By identity and by lineage those that still count: the others need none.
-fn select(store: &dyn Store, which: Which, now: OffsetDateTime) -> Result<Vec<Serial>, Refusal> {
-    let now = now.unix_timestamp();
-    match which {
-        Which::Serial(text) => {
-            let serial = text.parse().map_err(|e| invalid("serial", e))?;
-            Ok(vec![serial])
-        }
+fn revocation_of(which: Which) -> Result<Revocation, Refusal> {
+    Ok(match which {
+        Which::Serial(text) => Revocation::Serial(text.parse().map_err(|e| invalid("serial", e))?),
         Which::SpiffeId(text) => {
-            let id = SpiffeId::new(&text).map_err(|e| invalid("spiffe_id", e))?;
-            let serials = of_identity(store, &id, now)?;
-            some(serials, || {
-                format!("no certificate of {id} counts, so none was revoked")
-            })
+            Revocation::SpiffeId(SpiffeId::new(&text).map_err(|e| invalid("spiffe_id", e))?)
         }
-        Which::Lineage(text) => {
-            let first = text.parse().map_err(|e| invalid("lineage", e))?;
-            let lineage = inventory::lineage(store, first, MAX_REVOKED)?;
-            if lineage.is_empty() {
-                return Err(unknown(first));
-            }
-            let counting = lineage.iter().filter(|found| found.issued.not_after >= now);
-            let serials = counting.map(serial_of).collect::<Result<_, _>>()?;
-            some(serials, || {
-                format!("no certificate of the lineage of {first} counts, so none was revoked")
-            })
-        }
-    }
-}
-
-fn of_identity(store: &dyn Store, id: &SpiffeId, now: i64) -> Result<Vec<Serial>, Refusal> {
-    let query = Query {
-        spiffe_id: id.to_string(),
-        ..Query::default()
-    };
-    let (mut serials, mut before) = (Vec::new(), None);
-    loop {
-        let page = inventory::list(store, &query, inventory::MAX_PAGE, before, now)?;
-        for found in &page.certificates {
-            serials.push(serial_of(found)?);
-        }
-        before = page.next;
-        if before.is_none() || serials.len() > MAX_REVOKED {
-            return Ok(serials);
-        }
-    }
-}
-
-fn some(serials: Vec<Serial>, why: impl FnOnce() -> String) -> Result<Vec<Serial>, Refusal> {
-    match serials.len() {
-        0 => Err(Refusal::new(Reason::NotFound, why())),
-        1..=MAX_REVOKED => Ok(serials),
-        found => Err(Refusal::new(
-            Reason::TooLarge,
-            format!("{found} certificates, expected at most {MAX_REVOKED} to be revoked at once"),
-        )
-        .with("found", found)
-        .with("limit", MAX_REVOKED)),
-    }
+        Which::Lineage(text) => Revocation::Lineage(text.parse().map_err(|e| invalid("lineage", e))?),
+    })
 }
 
 fn to_message(found: Found) -> Result<v1::Certificate, Refusal> {
@@ -220,20 +170,6 @@ fn to_message(found: Found) -> Result<v1::Certificate, Refusal> {
         der: issued.der,
         journal_position: position,
     })
-}
-
-fn serial_of(found: &Found) -> Result<Serial, Refusal> {
-    Serial::from_bytes(&found.issued.serial).map_err(|e| {
-        Refusal::new(
-            Reason::Internal,
-            format!("the record holds a certificate without serial number: {e}"),
-        )
-    })
-}
-
-fn unknown(serial: Serial) -> Refusal {
-    let message = format!("no certificate has the serial number {serial}; `signet cert list` shows them");
-    Refusal::new(Reason::NotFound, message).with("name", serial)
 }
 
 fn seconds(at: i64) -> prost_types::Timestamp {

@@ -1,17 +1,15 @@
-//! What administrators decide: tokens, revocations, authorities, and the server's own CRL numbers.
+//! What administrators decide: tokens, authorities, and the server's own CRL numbers.
 
-use identity::{Reason, Serial, hex};
+use identity::{Reason, hex};
 use proto::Refusal;
 
 use super::{Change, Decision};
 use crate::store::command::Outcome;
-use crate::store::rows::{AuthorityRow, CrlRow, InstanceRow, ResourceRow, RevocationRow, RowKind, TokenRow};
+use crate::store::rows::{AuthorityRow, CrlRow, InstanceRow, ResourceRow, RowKind, TokenRow};
 use crate::store::view::View;
 
 /// Who acts where nobody asked.
 pub(super) const SERVER: &str = "server";
-/// The reason that bars a key for ever (RFC 5280 section 5.3.1).
-const KEY_COMPROMISE: &str = "keyCompromise";
 
 pub(super) fn instance(view: &View<'_>, row: InstanceRow, now: i64) -> Result<Decision, Refusal> {
     match view.instance() {
@@ -85,46 +83,6 @@ pub(super) fn revoke_token(view: &View<'_>, id: &str, by: String, now: i64) -> R
         ..row.clone()
     }));
     Ok(change.into_decision(Outcome::Done))
-}
-
-pub(super) fn revoke(
-    view: &View<'_>,
-    serials: &[Serial],
-    reason: &str,
-    by: String,
-    now: i64,
-) -> Result<Decision, Refusal> {
-    let mut change = Change::new(
-        now,
-        by,
-        format!("revoke {} certificates: {reason}", serials.len()),
-    );
-    let mut revoked: Vec<Serial> = Vec::new();
-    for serial in serials {
-        let Some((_, issued)) = view.certificate(*serial)? else {
-            let message = format!("no certificate has the serial number {serial}; nothing was revoked");
-            return Err(Refusal::new(Reason::NotFound, message).with("name", serial));
-        };
-        if reason == KEY_COMPROMISE && !view.is_compromised(&issued.key_digest) {
-            change.put(RowKind::CompromisedKey(issued.key_digest));
-        }
-        if view.revocation(serial.as_bytes()).is_none() && !revoked.contains(serial) {
-            revoked.push(*serial);
-            change.put(RowKind::Revocation(RevocationRow {
-                serial: issued.serial,
-                reason: reason.to_owned(),
-                at: now,
-                not_after: issued.not_after,
-                authority: issued.authority,
-            }));
-        }
-    }
-    let outcome = Outcome::Revoked { serials: revoked };
-    if change.is_empty() {
-        return Ok(Decision::unchanged(outcome));
-    }
-    change.revise(view);
-    Ok(change.into_decision(outcome))
 }
 
 pub(super) fn put_authority(

@@ -1,12 +1,13 @@
 //! Whether a certificate may be made: asked before the signature is spent, and once more before it is recorded. What was revoked,
 //! deleted, redeemed or bound in between decides then.
 
-use identity::{Reason, Serial, hex};
+use identity::{Reason, hex, moment};
 use proto::Refusal;
+use time::OffsetDateTime;
 
 use super::Decision;
-use crate::store::command::{IssueCommand, IssueFacts, Outcome, RegistrationRef, Verdict};
-use crate::store::entry::{Entry, Issued, field, fingerprint};
+use crate::store::command::{IssueCommand, IssueFacts, Outcome, Parent, RegistrationRef, Verdict};
+use crate::store::entry::{Entry, Issued};
 use crate::store::rows::{Redemption, Row, RowKind, TokenRow};
 use crate::store::view::{Hit, View};
 
@@ -26,7 +27,7 @@ pub(super) fn issue(view: &View<'_>, command: IssueCommand) -> Result<Decision, 
         .and_then(|id| view.token(id))
         .map(|row| redeem(row, &facts, &issued, position));
     let entry = Entry {
-        at: facts.now,
+        at: view.now(),
         puts: redeemed.into_iter().collect(),
         issued: Some(issued),
         ..Entry::default()
@@ -39,12 +40,12 @@ pub(in crate::store) fn judge(view: &View<'_>, facts: &IssueFacts) -> Result<Ver
     if view.is_compromised(&facts.key_digest) {
         return Err(Refusal::new(
             Reason::KeyCompromised,
-            "the key was revoked for compromise and is never certified again; make a new key",
+            "the key was revoked for compromise and is never certified again; generate a new key",
         )
         .with("found", hex::encode(&facts.key_digest)));
     }
-    if let Some(parent) = facts.parent {
-        parent_counts(view, parent)?;
+    if let Some(parent) = &facts.parent {
+        parent_is_valid(view, parent)?;
     }
     if let Some(seen) = &facts.registration {
         registration_stands(view, seen, &facts.spiffe_id)?;
@@ -54,32 +55,43 @@ pub(in crate::store) fn judge(view: &View<'_>, facts: &IssueFacts) -> Result<Ver
     {
         return Ok(Verdict::Replay { position });
     }
-    let fork = match facts
-        .parent
-        .map(|parent| succession(view, facts, parent))
-        .transpose()?
-    {
-        Some(Succession::Same { position }) => return Ok(Verdict::Replay { position }),
-        Some(Succession::Fork) => true,
-        Some(Succession::First) | None => false,
+    let fork = match &facts.parent {
+        Some(parent) => match succession(view, facts, parent)? {
+            Succession::Same { position } => return Ok(Verdict::Replay { position }),
+            Succession::Fork => true,
+            Succession::Renewal => false,
+        },
+        None => false,
     };
     key_is_free(view, facts)?;
     Ok(Verdict::New { fork })
 }
 
-fn parent_counts(view: &View<'_>, parent: Serial) -> Result<(), Refusal> {
-    if let Some(revocation) = view.revocation(parent.as_bytes()) {
-        let message = format!(
-            "certificate {parent} was revoked ({}), expected one that counts; enrol again with a new proof",
-            revocation.reason
-        );
-        return Err(Refusal::new(Reason::CertificateRevoked, message).with("name", parent));
+/// The caller's certificate was verified when its call began; here it is asked again what may have changed since.
+fn parent_is_valid(view: &View<'_>, parent: &Parent) -> Result<(), Refusal> {
+    let serial = parent.serial;
+    let revoked = |why: &str| {
+        let message = format!("certificate {serial} was revoked ({why}); enrol again with a new proof");
+        Err(Refusal::new(Reason::CertificateRevoked, message).with("name", serial))
+    };
+    // Before revocation: once it has expired, its revocation need not be remembered.
+    if view.now() > parent.not_after {
+        let end = OffsetDateTime::from_unix_timestamp(parent.not_after)
+            .map_or_else(|_| parent.not_after.to_string(), moment);
+        let message = format!("certificate {serial} expired at {end}; enrol again with a new proof");
+        return Err(Refusal::new(Reason::CertificateExpired, message).with("name", serial));
     }
-    // That it is this very certificate was seen when the connection was judged, byte by byte.
-    if !view.has(field::SERIAL, fingerprint(&[parent.as_bytes()]))? {
+    if let Some(revocation) = view.revocation(serial.as_bytes()) {
+        return revoked(&revocation.reason);
+    }
+    if view.is_compromised(&parent.key_digest) {
+        return revoked("its key was revoked for compromise");
+    }
+    // That it is this very certificate was verified at the call, byte by byte.
+    if !view.is_recorded(serial)? {
         let message =
-            format!("certificate {parent} is not in the record, expected one that this authority issued");
-        return Err(Refusal::new(Reason::CertificateUntrusted, message).with("name", parent));
+            format!("certificate {serial} is not in the journal, expected one that this authority issued");
+        return Err(Refusal::new(Reason::CertificateUntrusted, message).with("name", serial));
     }
     Ok(())
 }
@@ -123,7 +135,7 @@ fn redeemed_by(view: &View<'_>, facts: &IssueFacts, id: &str) -> Result<Option<u
     let Some(row) = view.token(id) else {
         return refuse(Reason::TokenInvalid, "is not known here; ask for a new one");
     };
-    token_counts(row, facts.now)?;
+    token_counts(row, view.now())?;
     let Some(redemption) = &row.redeemed else {
         return Ok(None);
     };
@@ -141,7 +153,7 @@ fn redeemed_by(view: &View<'_>, facts: &IssueFacts, id: &str) -> Result<Option<u
     }
     let position = redemption.position;
     match view.issued_at(position)? {
-        Some(issued) if view.is_live(&issued, facts.now) => Ok(Some(position)),
+        Some(issued) if view.is_valid(&issued) => Ok(Some(position)),
         _ => refuse(
             Reason::TokenSpent,
             "was redeemed, and its certificate was revoked or has ended; ask for a new one",
@@ -166,61 +178,55 @@ pub(crate) fn token_counts(row: &TokenRow, now: i64) -> Result<(), Refusal> {
     Err(Refusal::new(reason, format!("join token {} {message}", row.id)).with("name", &row.id))
 }
 
-/// How a renewal stands to those made of the same parent before.
+/// How a renewal relates to those of the same parent before it.
 enum Succession {
-    First,
+    /// With the key of the first renewal, or the first.
+    Renewal,
     /// The same request was answered.
-    Same {
-        position: u64,
-    },
-    /// Another key has a certificate that still counts.
+    Same { position: u64 },
+    /// The parent was renewed with another key first.
     Fork,
 }
 
-fn succession(view: &View<'_>, facts: &IssueFacts, parent: Serial) -> Result<Succession, Refusal> {
-    let of_parent = fingerprint(&[parent.as_bytes()]);
-    if !view.has(field::PARENT, of_parent)? {
-        return Ok(Succession::First);
-    }
-    let is_child = |issued: &Issued| issued.parent == parent.as_bytes() && view.is_live(issued, facts.now);
-    let same = view.find(
-        field::CHILD,
-        fingerprint(&[parent.as_bytes(), &facts.key_digest]),
-        |issued| is_child(issued) && issued.key_digest == facts.key_digest && issued.wish == facts.wish,
-    )?;
-    if let Hit::One(position, _) = same {
+/// The first child decides, whether or not it is still valid: its holder may have renewed it since. A fork matters as long
+/// as the parent or a descendant of the first child is valid; the parent is, or it could not be renewed.
+fn succession(view: &View<'_>, facts: &IssueFacts, parent: &Parent) -> Result<Succession, Refusal> {
+    let Some(first) = view.first_child(parent)? else {
+        return Ok(Succession::Renewal);
+    };
+    let answer = view.answer_to(parent, &facts.key_digest, &facts.wish)?;
+    if let Some((position, issued)) = answer
+        && view.is_valid(&issued)
+    {
         return Ok(Succession::Same { position });
     }
-    let other = view.find(field::PARENT, of_parent, |issued| {
-        is_child(issued) && issued.key_digest != facts.key_digest
-    })?;
-    match other {
-        Hit::None => Ok(Succession::First),
-        _ if !facts.refuse_forks => Ok(Succession::Fork),
-        // Where it cannot be told it counts as one.
-        _ => Err(Refusal::new(
-            Reason::LineageFork,
-            format!(
-                "certificate {parent} was renewed with another key already, and its registration refuses forks; \
-                 if that was not you the key is stolen: revoke the lineage"
-            ),
-        )
-        .with("name", parent)),
+    if first.key_digest == facts.key_digest {
+        return Ok(Succession::Renewal);
     }
+    if !facts.refuse_forks {
+        return Ok(Succession::Fork);
+    }
+    let serial = parent.serial;
+    Err(Refusal::new(
+        Reason::LineageFork,
+        format!(
+            "certificate {serial} was renewed with another key before, and its registration refuses forks; \
+             if that was not you, the key is stolen: revoke the lineage"
+        ),
+    )
+    .with("name", serial))
 }
 
-/// A key belongs to one identity while a certificate of it counts.
+/// A key belongs to one identity while a certificate of it is valid.
 fn key_is_free(view: &View<'_>, facts: &IssueFacts) -> Result<(), Refusal> {
-    let of_key = fingerprint(&[&facts.key_digest]);
-    let is_live = |issued: &Issued| issued.key_digest == facts.key_digest && view.is_live(issued, facts.now);
-    // While one counts no other identity gets one, so that the newest which counts speaks for all.
-    match view.find(field::KEY, of_key, is_live)? {
+    match view.valid_of_key(&facts.key_digest)? {
         Hit::None => Ok(()),
         Hit::One(_, bound) if bound.spiffe_id == facts.spiffe_id => Ok(()),
-        // Where it cannot be told the key counts as bound.
-        _ => Err(Refusal::new(
+        // Too many to look at: the key is treated as bound.
+        Hit::One(..) | Hit::TooMany => Err(Refusal::new(
             Reason::KeyBound,
-            "the key belongs to another identity as long as a certificate of it counts; make a key for each identity",
+            "the key is bound to another identity while a certificate for it is valid; generate a separate key for each \
+             identity",
         )
         .with("found", hex::encode(&facts.key_digest))),
     }

@@ -1,4 +1,5 @@
-//! Which rows have no use any more. Nothing here changes an answer that matters: what is removed has ended by the clock.
+//! Which rows have no use any more: what they are about has expired. It cannot be undone, so the writer asks only while the
+//! time has long been undisputed.
 
 use std::collections::HashSet;
 
@@ -13,8 +14,9 @@ use crate::store::view::View;
 const KEEP_TOKENS: i64 = 7 * 24 * 3600;
 /// A revoked certificate stays until a CRL that was issued after its end has shown it (RFC 5280 section 3.3); in seconds.
 const KEEP_REVOCATIONS: i64 = 24 * 3600;
-/// What is under way when an authority is replaced is recorded within this; in seconds.
-const KEEP_AUTHORITIES: i64 = 60;
+/// All else stays this long after its end, for clocks that are set back without that being disputed, and for what is under
+/// way when an authority is replaced; in seconds.
+const KEEP_ENDED: i64 = 3600;
 
 /// Goes through the state, and judges each row as the batch has left it. Rows that the batch added wait for the next time.
 pub(super) fn prune(view: &View<'_>, now: i64) -> Decision {
@@ -69,13 +71,11 @@ fn brought_along<'a>(view: &View<'a>, token: &TokenRow) -> Option<&'a ResourceRo
         .filter(|row| row.revision == row.created_revision)
 }
 
-/// Expired unredeemed, or the last certificate that it led to has ended.
+/// It can be redeemed no more, nor asked with again, and the last certificate that it led to has expired.
 fn is_over(token: &TokenRow, now: i64) -> bool {
-    let may_be_redeemed = token.redeemed.is_none() && !token.revoked && now <= token.expires_at;
-    let may_be_asked_again = token.redeemed.is_some() && now <= token.expires_at;
-    !may_be_redeemed && !may_be_asked_again && token.last_leaf_ends < now
+    token.expires_at.max(token.last_leaf_ends) < now - KEEP_ENDED
 }
 
 fn has_ended(authority: &AuthorityRow, now: i64) -> bool {
-    authority.replaced_at != 0 && authority.last_leaf_ends.max(authority.replaced_at) < now - KEEP_AUTHORITIES
+    authority.replaced_at != 0 && authority.last_leaf_ends.max(authority.replaced_at) < now - KEEP_ENDED
 }

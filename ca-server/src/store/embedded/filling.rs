@@ -1,53 +1,58 @@
-//! Takes in, after a start, where the certificates are recorded that still count. There may be millions, and nobody has to wait: until
-//! it is done, what is not found in memory is looked up in the record.
+//! Reads, after a start, where the certificates are recorded that may still be valid. There may be millions, and no caller
+//! waits: until it is done, what is not found in memory is looked up in the journal. It is done again where what was left
+//! out matters after all, as the clock was set back.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use journal::{JournalError, Reader};
+use identity::Clock;
+use journal::{JournalError, Reader, SegmentFacts};
 
 use crate::store::bindings::Bindings;
+use crate::store::entry::field;
 use crate::store::state::State;
-use crate::store::writer::SOUND;
+use crate::store::writer::{KEEP_BINDINGS, SOUND};
+
+/// How often it looks whether something is missing. Short in tests, so that they come to it.
+const LOOK_EVERY: Duration = if cfg!(test) {
+    Duration::from_millis(5)
+} else {
+    Duration::from_secs(10)
+};
 
 /// A thread that fills the bindings; dropping it stops the thread and waits until it has ended.
 pub(super) struct Filling {
-    stopped: Arc<AtomicBool>,
+    stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
+struct Task {
+    reader: Reader,
+    state: Arc<RwLock<State>>,
+    clock: Arc<dyn Clock>,
+    stopped: Receiver<()>,
+}
+
 impl Filling {
-    /// Reads segments in which some record ends at `ended_before` or later, seconds since 1970.
     pub(super) fn start(
         reader: Reader,
         state: Arc<RwLock<State>>,
-        ended_before: i64,
+        clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
-        let stopped = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&stopped);
-        let fill = move || {
-            let began = Instant::now();
-            match read(&reader, ended_before, &stop) {
-                Ok(Some(bindings)) => {
-                    state.write().expect(SOUND).bindings_mut().complete(bindings);
-                    tracing::debug!(
-                        "keys of certificates that still count are in memory after {:?}",
-                        began.elapsed()
-                    );
-                }
-                Ok(None) => {}
-                Err(error) => tracing::error!(
-                    "keys of certificates that still count cannot be taken into memory, each request asks the record: {error}"
-                ),
-            }
+        let (stop, stopped) = mpsc::sync_channel(0);
+        let task = Task {
+            reader,
+            state,
+            clock,
+            stopped,
         };
         let thread = std::thread::Builder::new()
             .name(String::from("bindings"))
-            .spawn(fill)?;
+            .spawn(move || task.run())?;
         Ok(Self {
-            stopped,
+            stop: Some(stop),
             thread: Some(thread),
         })
     }
@@ -55,26 +60,99 @@ impl Filling {
 
 impl Drop for Filling {
     fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.stop = None;
         // A panic of the thread has been printed.
         drop(self.thread.take().map(JoinHandle::join));
     }
 }
 
-/// `None` if it was stopped.
-fn read(reader: &Reader, ended_before: i64, stopped: &AtomicBool) -> Result<Option<Bindings>, JournalError> {
-    let mut bindings = Bindings::default();
-    let segments = reader.segments();
-    for segment in segments
-        .iter()
-        .filter(|segment| segment.latest_expiry >= ended_before)
-    {
-        for field in Bindings::FIELDS {
-            if stopped.load(Ordering::Relaxed) {
-                return Ok(None);
+impl Task {
+    fn run(&self) {
+        let mut last_error = None;
+        loop {
+            let now = self.clock.now().unix_timestamp();
+            let is_partial = self.state.read().expect(SOUND).bindings().is_partial(now);
+            if is_partial {
+                last_error = self.fill(now - KEEP_BINDINGS, last_error);
             }
-            bindings.insert_field(field, reader.keys_of_segment(segment.first, field)?);
+            if !matches!(
+                self.stopped.recv_timeout(LOOK_EVERY),
+                Err(RecvTimeoutError::Timeout)
+            ) {
+                return;
+            }
         }
     }
-    Ok(Some(bindings))
+
+    /// Returns what went wrong, which is logged once.
+    fn fill(&self, complete_from: i64, last_error: Option<String>) -> Option<String> {
+        let began = Instant::now();
+        match self.read(complete_from) {
+            Ok(Some(bindings)) => {
+                self.state
+                    .write()
+                    .expect(SOUND)
+                    .complete_bindings(bindings, complete_from);
+                tracing::debug!("key bindings are in memory after {:?}", began.elapsed());
+                None
+            }
+            Ok(None) => last_error,
+            Err(error) => {
+                let error = error.to_string();
+                if last_error.as_ref() != Some(&error) {
+                    tracing::error!(
+                        "key bindings cannot be read into memory, so each request looks into the journal; \
+                         trying again: {error}"
+                    );
+                }
+                Some(error)
+            }
+        }
+    }
+
+    /// Reads the segments in which something matters at `complete_from` or later. `None` if it was stopped.
+    fn read(&self, complete_from: i64) -> Result<Option<Bindings>, JournalError> {
+        let mut bindings = Bindings::default();
+        let segments = self.reader.segments();
+        let mattering = segments
+            .iter()
+            .filter(|segment| segment.latest_expiry >= complete_from);
+        for segment in mattering {
+            let expiry = self.expiry(segment)?;
+            for field in Bindings::FIELDS {
+                if !matches!(self.stopped.try_recv(), Err(TryRecvError::Empty)) {
+                    return Ok(None);
+                }
+                let keys = self.reader.keys_of_segment(segment.first, field)?;
+                let of = |position| expiry_at(&expiry, segment, position);
+                let keys = keys
+                    .into_iter()
+                    .filter(|(_, position)| field != field::KEY || of(*position) >= complete_from);
+                bindings.insert_field(field, keys, of);
+            }
+        }
+        Ok(Some(bindings))
+    }
+
+    /// notAfter of the certificates in a segment, in the order of their positions.
+    fn expiry(&self, segment: &SegmentFacts) -> Result<Vec<i64>, JournalError> {
+        let mut expiry = Vec::new();
+        for (seconds, position) in self.reader.keys_of_segment(segment.first, field::EXPIRY)? {
+            let at = usize::try_from(position - segment.first).expect("a segment fits into memory");
+            if expiry.len() <= at {
+                expiry.resize(at + 1, segment.latest_expiry);
+            }
+            expiry[at] = seconds.cast_signed();
+        }
+        Ok(expiry)
+    }
+}
+
+/// notAfter of the certificate at a position; the latest of its segment where an earlier release did not index it.
+fn expiry_at(expiry: &[i64], segment: &SegmentFacts, position: u64) -> i64 {
+    usize::try_from(position - segment.first)
+        .ok()
+        .and_then(|at| expiry.get(at))
+        .copied()
+        .unwrap_or(segment.latest_expiry)
 }

@@ -6,7 +6,7 @@ use identity::Serial;
 use proptest::prelude::*;
 
 use crate::store::tests::support::{HOUR, Subject, TestClock, apply, ask, by, memory, open, resource_name};
-use crate::store::{AuthorityRow, Command, Outcome, Store};
+use crate::store::{AuthorityRow, Command, Outcome, Revocation, Store};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -102,11 +102,12 @@ fn play(subject: &Subject, step: &Step, issued: &mut Vec<Serial>) -> String {
             which: vec![resource_name(&name.to_string())],
             by: by(),
         }),
-        Step::Revoke(which, bars) if !issued.is_empty() => subject.submit(Command::Revoke {
-            serials: vec![*which.get(issued)],
-            reason: String::from(if *bars { "keyCompromise" } else { "superseded" }),
-            by: by(),
-        }),
+        Step::Revoke(which, bars) if !issued.is_empty() => {
+            let reason = if *bars { "keyCompromise" } else { "superseded" };
+            let which = Revocation::Serial(*which.get(issued));
+            let revoked = subject.revoke_which(&which, reason);
+            revoked.map(|serials| Outcome::Revoked { serials })
+        }
         Step::Revoke(..) => Ok(Outcome::Done),
         Step::PutAuthority(first) => subject.submit(Command::PutAuthority {
             row: AuthorityRow {

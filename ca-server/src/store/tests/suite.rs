@@ -4,4 +4,5 @@ pub(super) mod admin;
 pub(super) mod inventory;
 pub(super) mod keys;
 pub(super) mod renewals;
+pub(super) mod revocations;
 pub(super) mod tokens;

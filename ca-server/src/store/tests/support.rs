@@ -12,7 +12,8 @@ use time::OffsetDateTime;
 
 use crate::store::{
     AuthorityRow, Command, EmbeddedStore, IssueCommand, IssueFacts, Issued, MemoryStore, NewResource,
-    Outcome, RegistrationRef, ResourceName, ResourceRow, Store, TokenRow,
+    Outcome, Parent, RegistrationRef, ResourceName, ResourceRow, Revocation, Selection, Store, TokenRow,
+    Verdict, inventory, revocation,
 };
 
 /// Where the clock stands at first.
@@ -58,7 +59,7 @@ pub(super) fn embedded() -> Subject {
 pub(super) fn open(dir: &Path, clock: &Arc<TestClock>) -> EmbeddedStore {
     let store = EmbeddedStore::open(dir, clock.clone(), |_| {}).unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
-    while store.read().bindings().is_partial() {
+    while store.read().bindings().is_partial(clock.now().unix_timestamp()) {
         assert!(Instant::now() < deadline, "the bindings are not taken in");
         std::thread::yield_now();
     }
@@ -69,6 +70,7 @@ pub(super) fn open(dir: &Path, clock: &Arc<TestClock>) -> EmbeddedStore {
 #[derive(Clone)]
 pub(super) struct Ask {
     pub(super) facts: IssueFacts,
+    parent: Option<Serial>,
     pub(super) life: i64,
 }
 
@@ -84,6 +86,7 @@ pub(super) fn ask(name: &str, key: u8) -> Ask {
             refuse_forks: false,
             now: START,
         },
+        parent: None,
         life: HOUR,
     }
 }
@@ -95,7 +98,7 @@ impl Ask {
     }
 
     pub(super) fn parent(mut self, parent: Serial) -> Self {
-        self.facts.parent = Some(parent);
+        self.parent = Some(parent);
         self
     }
 
@@ -142,21 +145,46 @@ impl Subject {
         self.store.submit(command).blocking_recv().unwrap()
     }
 
+    /// What the request is judged by now. A parent that is not recorded is one that has not expired.
+    pub(super) fn facts(&self, ask: &Ask) -> IssueFacts {
+        let parent = ask.parent.map(|serial| {
+            let found = inventory::by_serial(self.store.as_ref(), serial).unwrap();
+            Parent {
+                serial,
+                key_digest: found.as_ref().map_or([0; 32], |found| {
+                    found.issued.key_digest.as_slice().try_into().unwrap()
+                }),
+                not_after: found.map_or(i64::MAX, |found| found.issued.not_after),
+            }
+        });
+        IssueFacts {
+            now: self.now(),
+            parent,
+            ..ask.facts.clone()
+        }
+    }
+
+    /// What would be decided now.
+    pub(super) fn judge(&self, ask: &Ask) -> Result<Verdict, Refusal> {
+        self.store.judge(&self.facts(ask))
+    }
+
     /// The command for a certificate with a new serial number.
     pub(super) fn command(&self, ask: &Ask) -> (Command, Serial) {
         let number = self.serials.fetch_add(1, Ordering::SeqCst);
         let serial = Serial::from_bytes(&[&[1], number.to_be_bytes().as_slice()].concat()).unwrap();
-        let facts = IssueFacts {
-            now: self.now(),
-            ..ask.facts.clone()
-        };
+        let facts = self.facts(ask);
         let issued = Issued {
             der: [b"certificate ", serial.as_bytes()].concat(),
             serial: serial.as_bytes().to_vec(),
             spiffe_id: facts.spiffe_id.clone(),
             key_digest: facts.key_digest.to_vec(),
             not_after: facts.now + ask.life,
-            parent: facts.parent.map(|p| p.as_bytes().to_vec()).unwrap_or_default(),
+            parent: facts
+                .parent
+                .map(|p| p.serial.as_bytes().to_vec())
+                .unwrap_or_default(),
+            parent_not_after: facts.parent.map_or(0, |p| p.not_after),
             authority: AUTHORITY.to_vec(),
             token: facts.token.clone().unwrap_or_default(),
             wish: facts.wish.to_vec(),
@@ -186,11 +214,7 @@ impl Subject {
 
     /// The reason for which it is refused, which must be the same before the signature and at the commit.
     pub(super) fn refused(&self, ask: &Ask) -> Reason {
-        let facts = IssueFacts {
-            now: self.now(),
-            ..ask.facts.clone()
-        };
-        let early = self.store.judge(&facts).unwrap_err();
+        let early = self.judge(ask).unwrap_err();
         assert_eq!(self.try_issue(ask).unwrap_err(), early);
         assert!(!early.message().is_empty());
         early.reason()
@@ -250,13 +274,18 @@ impl Subject {
         self.submit(Command::Delete { which, by: by() })
     }
 
+    /// Revokes one after the other; returns those that were not revoked before.
     pub(super) fn revoke(&self, serials: &[Serial], reason: &str) -> Result<Vec<Serial>, Refusal> {
-        let outcome = self.submit(Command::Revoke {
-            serials: serials.to_vec(),
-            reason: reason.to_owned(),
-            by: by(),
-        })?;
-        match outcome {
+        let mut revoked = Vec::new();
+        for serial in serials {
+            revoked.extend(self.revoke_which(&Revocation::Serial(*serial), reason)?);
+        }
+        Ok(revoked)
+    }
+
+    pub(super) fn revoke_which(&self, which: &Revocation, reason: &str) -> Result<Vec<Serial>, Refusal> {
+        let known = revocation::select(self.store.as_ref(), which)?;
+        match self.submit(revoke(which, known, reason))? {
             Outcome::Revoked { serials } => Ok(serials),
             other => panic!("{other:?}"),
         }
@@ -296,6 +325,15 @@ pub(super) fn apply(documents: &[(&str, &str)], dry_run: bool) -> Command {
     Command::Apply {
         resources,
         dry_run,
+        by: by(),
+    }
+}
+
+pub(super) fn revoke(which: &Revocation, known: Selection, reason: &str) -> Command {
+    Command::Revoke {
+        which: which.clone(),
+        known,
+        reason: reason.to_owned(),
         by: by(),
     }
 }

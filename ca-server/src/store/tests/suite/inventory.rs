@@ -102,19 +102,3 @@ pub(in crate::store::tests) fn pages_join_to_the_whole_newest_first(subject: &Su
         }
     }
 }
-
-pub(in crate::store::tests) fn a_lineage_is_everything_renewed_from_a_certificate(subject: &Subject) {
-    let (root, first) = subject.issue(&ask("a", 1));
-    let (left, second) = subject.issue(&ask("a", 2).parent(root));
-    let (_, stranger) = subject.issue(&ask("b", 9));
-    let (_, third) = subject.issue(&ask("a", 3).parent(root));
-    let (_, fourth) = subject.issue(&ask("a", 4).parent(left));
-    let cut_off =
-        |serial, most| positions(&inventory::lineage(subject.store.as_ref(), serial, most).unwrap());
-    let lineage = |serial| cut_off(serial, 4);
-    assert_eq!(lineage(root), [first, second, third, fourth]);
-    assert_eq!(lineage(left), [second, fourth]);
-    assert_eq!(lineage("ff".parse().unwrap()), Vec::<u64>::new());
-    assert!(!lineage(root).contains(&stranger));
-    assert_eq!(cut_off(root, 1), [first, second]);
-}

@@ -13,10 +13,7 @@ pub(in crate::store::tests) fn a_repeated_renewal_gets_the_same_certificate(subj
         subject.try_issue(&renewal).unwrap().0,
         Outcome::Replay { position }
     );
-    assert_eq!(
-        subject.store.judge(&renewal.facts),
-        Ok(Verdict::Replay { position })
-    );
+    assert_eq!(subject.judge(&renewal), Ok(Verdict::Replay { position }));
 
     let other_wish = renewal.clone().wish(9);
     assert!(matches!(
@@ -32,8 +29,6 @@ pub(in crate::store::tests) fn a_repeated_renewal_gets_the_same_certificate(subj
     subject.revoke(&[child], "superseded").unwrap();
     let (_, next) = subject.issue(&renewal);
     assert_ne!(next, position, "a revoked certificate is not given again");
-    subject.pass(HOUR + 1);
-    subject.issue(&renewal);
 }
 
 pub(in crate::store::tests) fn another_key_of_the_same_parent_is_a_fork_and_refused_where_forks_are(
@@ -46,20 +41,45 @@ pub(in crate::store::tests) fn another_key_of_the_same_parent_is_a_fork_and_refu
         subject.refused(&second.clone().refuse_forks()),
         Reason::LineageFork
     );
-    assert_eq!(
-        subject.store.judge(&second.facts),
-        Ok(Verdict::New { fork: true })
-    );
+    assert_eq!(subject.judge(&second), Ok(Verdict::New { fork: true }));
     let (outcome, fork) = subject.try_issue(&second).unwrap();
     assert!(matches!(outcome, Outcome::Recorded { fork: true, .. }));
 
-    subject.revoke(&[first, fork], "keyCompromise").unwrap();
-    let (outcome, _) = subject
-        .try_issue(&ask("a", 4).parent(parent).refuse_forks())
-        .unwrap();
+    subject.revoke(&[first, fork], "superseded").unwrap();
+    assert_eq!(
+        subject.refused(&ask("a", 4).parent(parent).refuse_forks()),
+        Reason::LineageFork,
+        "that the other children are revoked does not make it the first"
+    );
+    let own = ask("a", 2).parent(parent).wish(9).refuse_forks();
     assert!(
-        matches!(outcome, Outcome::Recorded { fork: false, .. }),
-        "no other child counts"
+        matches!(
+            subject.try_issue(&own).unwrap().0,
+            Outcome::Recorded { fork: false, .. }
+        ),
+        "the key of the first child is the lineage's own"
+    );
+}
+
+pub(in crate::store::tests) fn a_fork_is_recognised_after_the_first_child_has_expired(subject: &Subject) {
+    let (parent, _) = subject.issue(&ask("a", 1).life(24 * HOUR));
+    let (child, _) = subject.issue(&ask("a", 2).parent(parent).life(10));
+    subject.issue(&ask("a", 2).parent(child).life(24 * HOUR));
+    subject.pass(2 * HOUR);
+    let owner = ask("a", 3).parent(parent);
+    assert_eq!(
+        subject.refused(&owner.clone().refuse_forks()),
+        Reason::LineageFork
+    );
+    assert_eq!(subject.judge(&owner), Ok(Verdict::New { fork: true }));
+}
+
+pub(in crate::store::tests) fn an_expired_parent_renews_nothing(subject: &Subject) {
+    let (parent, _) = subject.issue(&ask("a", 1));
+    subject.pass(HOUR + 1);
+    assert_eq!(
+        subject.refused(&ask("a", 2).parent(parent)),
+        Reason::CertificateExpired
     );
 }
 
@@ -82,10 +102,7 @@ pub(in crate::store::tests) fn what_is_revoked_between_judgement_and_commit_is_n
 ) {
     let (parent, _) = subject.issue(&ask("a", 1));
     let renewal = ask("a", 2).parent(parent);
-    assert_eq!(
-        subject.store.judge(&renewal.facts),
-        Ok(Verdict::New { fork: false })
-    );
+    assert_eq!(subject.judge(&renewal), Ok(Verdict::New { fork: false }));
     subject.revoke(&[parent], "superseded").unwrap();
     let before = subject.store.head().position;
     let refusal = subject.try_issue(&renewal).unwrap_err();

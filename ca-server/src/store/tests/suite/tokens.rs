@@ -51,10 +51,7 @@ pub(in crate::store::tests) fn the_same_key_and_wish_get_the_same_certificate_ag
         subject.try_issue(&wanted).unwrap().0,
         Outcome::Replay { position }
     );
-    assert_eq!(
-        subject.store.judge(&wanted.facts),
-        Ok(Verdict::Replay { position })
-    );
+    assert_eq!(subject.judge(&wanted), Ok(Verdict::Replay { position }));
     let issued = subject.store.entry(position).unwrap().unwrap().issued.unwrap();
     assert_eq!(issued.token, "t");
     let row = subject.store.read().token("t").unwrap().clone();
@@ -153,7 +150,7 @@ pub(in crate::store::tests) fn a_registration_made_for_a_token_goes_with_its_las
             .life(4 * HOUR),
     );
 
-    subject.pass(HOUR);
+    subject.pass(2 * HOUR);
     subject.prune();
     assert!(
         subject.registration(unredeemed).is_none(),
@@ -161,13 +158,13 @@ pub(in crate::store::tests) fn a_registration_made_for_a_token_goes_with_its_las
     );
     assert!(
         subject.registration(&made.name).is_some(),
-        "a renewal still counts"
+        "a renewal is still valid"
     );
     subject.pass(4 * HOUR);
     subject.prune();
     assert!(
         subject.registration(&made.name).is_none(),
-        "the last renewal has ended"
+        "the last renewal expired an hour ago"
     );
     assert!(
         subject.store.read().token("redeemed").is_some(),
@@ -216,9 +213,9 @@ pub(in crate::store::tests) fn a_registration_that_a_later_token_stands_on_outli
     subject.prune();
     assert!(
         subject.registration(&made.name).is_some(),
-        "its certificate counts"
+        "its certificate is valid"
     );
-    subject.pass(2 * HOUR);
+    subject.pass(3 * HOUR);
     subject.prune();
     assert!(subject.registration(&made.name).is_none());
 }

@@ -1,0 +1,170 @@
+//! Which certificates a revocation means. A certificate may be renewed while they are looked up, so the store's writer
+//! selects them, in the decision itself. Reading thousands of records would hold up everything else that the writer does:
+//! they are read ahead, and the writer looks only at those recorded since.
+
+use std::collections::{BTreeMap, HashSet};
+
+use identity::{Reason, Serial, SpiffeId};
+use proto::Refusal;
+
+use super::Store;
+use super::entry::{Issued, field, fingerprint};
+use super::inventory;
+
+/// Most certificates that one revocation selects.
+pub const MAX_SELECTED: usize = 100_000;
+/// So many records are left for the writer to look at; they are still in memory.
+const FEW: u64 = 128;
+/// How often what was recorded meanwhile is read ahead, too.
+const PASSES: usize = 5;
+
+/// What selects the certificates to revoke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// The one with this serial number.
+    Serial(Serial),
+    /// Every valid certificate of this SPIFFE ID.
+    SpiffeId(SpiffeId),
+    /// The one with this serial number and every one renewed from it, directly or not.
+    Lineage(Serial),
+}
+
+/// The certificates that a revocation selects among those recorded up to a position. Records never change, so what was
+/// selected ahead of the decision stays selected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The last position that was looked at.
+    upto: u64,
+    /// By position.
+    certificates: BTreeMap<u64, Selected>,
+    /// Others of the same key, for the case that it is compromised.
+    same_key: BTreeMap<u64, Selected>,
+    /// Of a lineage: the serial numbers of its certificates.
+    lineage: HashSet<Serial>,
+}
+
+/// A certificate to revoke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Selected {
+    pub(super) serial: Serial,
+    pub(super) key_digest: Vec<u8>,
+    pub(super) not_after: i64,
+    pub(super) authority: Vec<u8>,
+}
+
+/// Selects among the certificates that are recorded now. Blocks while records are read from disk.
+///
+/// # Errors
+/// `NOT_FOUND` if there is no certificate with the serial number, `STORE_UNAVAILABLE` if the journal cannot be read.
+pub fn select(store: &dyn Store, which: &Revocation) -> Result<Selection, Refusal> {
+    let mut selection = Selection::default();
+    let head = store.head().position;
+    match which {
+        Revocation::Serial(serial) => {
+            let found = inventory::by_serial(store, *serial)?.ok_or_else(|| unknown(*serial))?;
+            for position in store.find(field::KEY, fingerprint(&[&found.issued.key_digest]))? {
+                if let Some(issued) = issued_at(store, position)?
+                    && issued.key_digest == found.issued.key_digest
+                {
+                    selection.same_key.insert(position, Selected::of(&issued)?);
+                }
+            }
+            selection.take(which, found.position, &found.issued)?;
+        }
+        Revocation::SpiffeId(id) => selection.read_identity(store, which, id.as_str(), head)?,
+        Revocation::Lineage(serial) => {
+            let found = inventory::by_serial(store, *serial)?.ok_or_else(|| unknown(*serial))?;
+            // A certificate renews its own identity.
+            selection.read_identity(store, which, &found.issued.spiffe_id, head)?;
+        }
+    }
+    selection.upto = head;
+    for _ in 0..PASSES {
+        let head = store.head().position;
+        if head - selection.upto <= FEW {
+            break;
+        }
+        for position in selection.upto + 1..=head {
+            if let Some(issued) = issued_at(store, position)? {
+                selection.take(which, position, &issued)?;
+            }
+        }
+        selection.upto = head;
+    }
+    Ok(selection)
+}
+
+impl Selection {
+    /// The last position that was looked at.
+    pub(super) fn upto(&self) -> u64 {
+        self.upto
+    }
+
+    /// Looks at a certificate that was recorded after all that were looked at before.
+    pub(super) fn take(&mut self, which: &Revocation, position: u64, issued: &Issued) -> Result<(), Refusal> {
+        let selected = Selected::of(issued)?;
+        let is_meant = match which {
+            Revocation::Serial(serial) => selected.serial == *serial,
+            Revocation::SpiffeId(id) => issued.spiffe_id == id.as_str(),
+            Revocation::Lineage(first) => {
+                let parent = Serial::from_bytes(&issued.parent);
+                let is_child = parent.is_ok_and(|parent| self.lineage.contains(&parent));
+                let is_in_it = is_child || selected.serial == *first;
+                is_in_it && self.lineage.insert(selected.serial)
+            }
+        };
+        if is_meant {
+            self.certificates.insert(position, selected);
+        }
+        Ok(())
+    }
+
+    /// What was selected, by position, and others of the same key.
+    pub(super) fn into_parts(self) -> (BTreeMap<u64, Selected>, BTreeMap<u64, Selected>) {
+        (self.certificates, self.same_key)
+    }
+
+    /// Looks at the certificates of an identity up to `head`, in the order in which they were recorded.
+    fn read_identity(
+        &mut self,
+        store: &dyn Store,
+        which: &Revocation,
+        id: &str,
+        head: u64,
+    ) -> Result<(), Refusal> {
+        let positions = store.find(field::SPIFFE_ID, fingerprint(&[id.as_bytes()]))?;
+        for position in positions.into_iter().rev().filter(|position| *position <= head) {
+            if let Some(issued) = issued_at(store, position)? {
+                self.take(which, position, &issued)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Selected {
+    pub(super) fn of(issued: &Issued) -> Result<Self, Refusal> {
+        let serial = Serial::from_bytes(&issued.serial).map_err(|e| {
+            Refusal::new(
+                Reason::Internal,
+                format!("the journal holds a certificate without a serial number: {e}"),
+            )
+        })?;
+        Ok(Self {
+            serial,
+            key_digest: issued.key_digest.clone(),
+            not_after: issued.not_after,
+            authority: issued.authority.clone(),
+        })
+    }
+}
+
+/// The refusal of a serial number that no certificate has.
+pub fn unknown(serial: Serial) -> Refusal {
+    let message = format!("no certificate has the serial number {serial}; `signet cert list` shows them");
+    Refusal::new(Reason::NotFound, message).with("name", serial)
+}
+
+fn issued_at(store: &dyn Store, position: u64) -> Result<Option<Issued>, Refusal> {
+    Ok(store.entry(position)?.and_then(|entry| entry.issued))
+}
