@@ -12,8 +12,11 @@ use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
 use super::connection::Connection;
-use crate::store::Store;
 use crate::store::entry::{Issued, field, fingerprint};
+use crate::store::{Place, Store};
+
+/// Why a certificate is revoked of which only the key was.
+const KEY_COMPROMISED: &str = "its key was revoked for compromise";
 
 /// A certificate that this authority issued, with what the record says of it.
 #[derive(Debug)]
@@ -87,26 +90,36 @@ impl CertificateJudge {
         };
         let own = match connection.recognised() {
             Some(known) => known,
-            None => connection.remember(self.recognise(presented)?.map(Arc::new)),
+            None => connection.remember(self.recognise(presented, now)?.map(Arc::new)),
         };
         match own {
             Some(own) => {
-                self.still_counts(own, now)?;
+                self.is_valid(own, now)?;
                 Ok(Some(Verified::Own(Arc::clone(own))))
             }
             None => self.foreign(connection.chain(), now).map(Some),
         }
     }
 
-    /// Finds the presented certificate in the record. Read once for each connection.
-    fn recognise(&self, presented: &CertificateDer<'_>) -> Result<Option<OwnCertificate>, Refusal> {
+    /// Finds the presented certificate in the journal. Read once for each connection. A certificate that is not in memory
+    /// is not ours or has expired, and a look into the journal's indexes would cost more than its holder may ask for.
+    fn recognise(
+        &self,
+        presented: &CertificateDer<'_>,
+        now: OffsetDateTime,
+    ) -> Result<Option<OwnCertificate>, Refusal> {
         let leaf = Leaf::parse(presented)
             .map_err(|e| Refusal::new(Reason::CertificateNotSvid, format!("client certificate: {e}")))?;
         let serial = leaf.serial();
-        for position in self
-            .store
-            .find(field::SERIAL, fingerprint(&[serial.as_bytes()]))?
-        {
+        let place = self.store.read().position_of(serial, now.unix_timestamp());
+        let positions = match place {
+            Place::At(position) => vec![position],
+            Place::Unknown => self
+                .store
+                .find(field::SERIAL, fingerprint(&[serial.as_bytes()]))?,
+            Place::None => Vec::new(),
+        };
+        for position in positions {
             let issued = self.store.entry(position)?.and_then(|entry| entry.issued);
             if let Some(issued) = issued.filter(|issued| issued.der == **presented) {
                 let id = leaf.svid_id().map_err(|e| {
@@ -115,21 +128,24 @@ impl CertificateJudge {
                 return Ok(Some(OwnCertificate { id, leaf, issued }));
             }
         }
+        let not_after = leaf.validity().not_after();
+        if now > not_after && self.is_named_by(&leaf) {
+            return Err(refuse(&VerifyError::Expired { not_after, now }));
+        }
         Ok(None)
     }
 
-    /// Revocation, time, and the authority that signed it: each may have changed since the last call. A leaf never outlives what is
-    /// above it, so that its own span is that of the whole path.
-    fn still_counts(&self, own: &OwnCertificate, now: OffsetDateTime) -> Result<(), Refusal> {
-        let serial = own.leaf.serial();
+    /// Whether the certificate says that one of our authorities signed it. Nothing is granted for that.
+    fn is_named_by(&self, leaf: &Leaf) -> bool {
         let state = self.store.read();
-        if let Some(revocation) = state.revocation(serial) {
-            let message = format!(
-                "client certificate {serial} was revoked ({}); enrol again",
-                revocation.reason
-            );
-            return Err(Refusal::new(Reason::CertificateRevoked, message).with("name", serial));
-        }
+        leaf.authority_key_id()
+            .is_some_and(|key_id| state.authorities().any(|authority| authority.key_id == key_id))
+    }
+
+    /// Revocation, time, and the authority that signed it: each may have changed since the last call. A leaf never outlives
+    /// what is above it, so that its own validity is that of the whole path.
+    fn is_valid(&self, own: &OwnCertificate, now: OffsetDateTime) -> Result<(), Refusal> {
+        let serial = own.leaf.serial();
         let validity = own.leaf.validity();
         if now > validity.not_after() {
             let not_after = validity.not_after();
@@ -138,6 +154,13 @@ impl CertificateJudge {
         if now < validity.not_before() {
             let not_before = validity.not_before();
             return Err(refuse(&VerifyError::NotYetValid { not_before, now }));
+        }
+        let state = self.store.read();
+        if let Some(revocation) = state.revocation(serial) {
+            return Err(revoked(serial, &revocation.reason));
+        }
+        if state.is_compromised(&own.issued.key_digest) {
+            return Err(revoked(serial, KEY_COMPROMISED));
         }
         if state.authority(&own.issued.authority).is_none() {
             return Err(Refusal::new(
@@ -155,6 +178,9 @@ impl CertificateJudge {
         for provider in &self.providers {
             match provider.roots.verify(chain, Usage::Client, now) {
                 Ok(leaf) => {
+                    if self.store.read().is_compromised(leaf.key_digest().as_bytes()) {
+                        return Err(revoked(leaf.serial(), KEY_COMPROMISED));
+                    }
                     return provider.identify(&leaf).map(|id| {
                         Verified::Foreign(ForeignCertificate {
                             provider: provider.name.clone(),
@@ -211,6 +237,11 @@ impl OwnCertificate {
     pub fn serial(&self) -> Serial {
         self.leaf.serial()
     }
+}
+
+fn revoked(serial: Serial, why: &str) -> Refusal {
+    let message = format!("client certificate {serial} was revoked ({why}); enrol again");
+    Refusal::new(Reason::CertificateRevoked, message).with("name", serial)
 }
 
 fn refuse(error: &VerifyError) -> Refusal {
