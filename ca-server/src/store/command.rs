@@ -8,10 +8,6 @@ use super::rows::{AuthorityRow, InstanceRow, ResourceRow, TokenRow};
 
 /// One decision to be made and recorded. `by` is the caller as audit lines name it.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the frequent one is boxed, and none is kept"
-)]
 pub enum Command {
     /// What is fixed at the first start. Later the server names may change; another trust domain is `CONFLICT`.
     Instance(InstanceRow),
