@@ -70,7 +70,7 @@ fn authority() -> Result<SigningAuthority, Error> {
     let root = RootAuthority::create(trust_domain.clone(), 10 * year, AuthorityKeyType::P256, now)?;
     let prepared = PreparedAuthority::generate(trust_domain, AuthorityKeyType::P256)?;
     let csr = AuthorityCsr::parse(&prepared.csr()?)?;
-    let issued = root.sign_intermediate(&csr, year, now)?;
+    let issued = root.sign_intermediate(&csr, &Profile::default_of(ProfileName::Intermediate), year, now)?;
     Ok(prepared.activate(&[issued.der], root.certificate(), now)?)
 }
 

@@ -90,9 +90,12 @@ pub(crate) struct SignArguments {
     /// File for the authority's certificate
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// How long the authority counts, at most 5y and never longer than the root
+    /// Lifetime of the authority, at most --max-life and never longer than the root's
     #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = identity::duration::parse)]
     pub(crate) life: Duration,
+    /// Longest lifetime that is signed
+    #[arg(long, value_name = "DURATION", default_value = "5y", value_parser = identity::duration::parse)]
+    pub(crate) max_life: Duration,
     /// Sign without asking
     #[arg(long)]
     pub(crate) yes: bool,

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use identity::Reason;
-use issuance::{CsrError, KeyError, RootError, SignError};
+use issuance::{CsrError, KeyError, ProfileError, RootError, SignError};
 
 /// What went wrong, and where.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,9 @@ pub enum CeremonyError {
     /// The root does not sign this.
     #[error(transparent)]
     Sign(#[from] SignError),
+    /// The longest lifetime is out of range.
+    #[error("--max-life: {0}")]
+    MaxLife(#[from] ProfileError),
     /// There is nobody to ask.
     #[error("nothing was signed: there is no terminal to ask on, expected --yes or a terminal")]
     NobodyThere,
@@ -87,9 +90,10 @@ impl CeremonyError {
                 Reason::NotFound
             }
             CeremonyError::TooLarge { .. } => Reason::TooLarge,
-            CeremonyError::Read { .. } | CeremonyError::Content { .. } | CeremonyError::NobodyThere => {
-                Reason::ResourceInvalid
-            }
+            CeremonyError::Read { .. }
+            | CeremonyError::Content { .. }
+            | CeremonyError::MaxLife(_)
+            | CeremonyError::NobodyThere => Reason::ResourceInvalid,
             CeremonyError::Csr { source, .. } => source.reason(),
             CeremonyError::Root(error) => error.reason(),
             CeremonyError::Key(error) => error.reason(),

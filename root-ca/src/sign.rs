@@ -4,7 +4,7 @@ use std::path::Path;
 
 use identity::Facts;
 use identity::bundle::certificate_pem;
-use issuance::{AuthorityCsr, RootAuthority};
+use issuance::{AuthorityCsr, Profile, ProfileName, RootAuthority};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use time::OffsetDateTime;
@@ -28,7 +28,13 @@ pub(crate) fn run(
     })?;
     let root = read_root(arguments)?;
 
-    let (validity, clipped) = root.intermediate_validity(&csr, arguments.life, now)?;
+    let default = Profile::default_of(ProfileName::Intermediate).default_life();
+    let profile = Profile::new(
+        ProfileName::Intermediate,
+        default.min(arguments.max_life),
+        arguments.max_life,
+    )?;
+    let (validity, clipped) = root.intermediate_validity(&csr, &profile, arguments.life, now)?;
     let key = csr.public_key();
     let mut about =
         Facts::new("about to sign an authority, which may issue every identity of its trust domain:")
@@ -49,7 +55,7 @@ pub(crate) fn run(
         }
     }
 
-    let issued = root.sign_intermediate(&csr, arguments.life, now)?;
+    let issued = root.sign_intermediate(&csr, &profile, arguments.life, now)?;
     files::write_new(
         &arguments.out,
         certificate_pem(&issued.der).as_bytes(),

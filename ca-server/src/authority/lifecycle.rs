@@ -48,7 +48,7 @@ pub async fn renew_under(
     let csr = prepared.csr().map_err(|e| refuse(e.reason(), e))?;
     let csr = AuthorityCsr::parse(&csr).map_err(|e| refuse(e.reason(), e))?;
     let signed = root
-        .sign_intermediate(&csr, profile.default_life(), now)
+        .sign_intermediate(&csr, profile, profile.default_life(), now)
         .map_err(|e| refuse(e.reason(), e))?;
     signers
         .keys()

@@ -236,7 +236,15 @@ async fn a_sibling_under_the_same_root_mints_nothing() {
         PreparedAuthority::generate(bench.signers.trust_domain().clone(), AuthorityKeyType::P256).unwrap();
     let request = AuthorityCsr::parse(&prepared.csr().unwrap()).unwrap();
     let life = Duration::from_secs(3600);
-    let signed = bench.root.sign_intermediate(&request, life, bench.now()).unwrap();
+    let signed = bench
+        .root
+        .sign_intermediate(
+            &request,
+            &Profile::default_of(ProfileName::Intermediate),
+            life,
+            bench.now(),
+        )
+        .unwrap();
     let sibling = prepared
         .activate(&[signed.der], bench.root.certificate(), bench.now())
         .unwrap();

@@ -26,7 +26,9 @@ fn authority() -> SigningAuthority {
         RootAuthority::create(trust_domain.clone(), 10 * year, AuthorityKeyType::P256, NOW).expect("a root");
     let prepared = PreparedAuthority::generate(trust_domain, AuthorityKeyType::P256).expect("a key");
     let csr = AuthorityCsr::parse(&prepared.csr().expect("a CSR")).expect("an accepted CSR");
-    let issued = root.sign_intermediate(&csr, year, NOW).expect("an intermediate");
+    let issued = root
+        .sign_intermediate(&csr, &Profile::default_of(ProfileName::Intermediate), year, NOW)
+        .expect("an intermediate");
     let base = CrlBaseUrl::new("http://crl.example.org").expect("a valid URL");
     prepared
         .activate(&[issued.der], root.certificate(), NOW)

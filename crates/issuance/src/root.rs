@@ -59,7 +59,7 @@ impl RootAuthority {
         key_type: AuthorityKeyType,
         now: OffsetDateTime,
     ) -> Result<Self, RootError> {
-        let validity = validity(ProfileName::Root, life, now)?;
+        let validity = validity(&Profile::default_of(ProfileName::Root), life, now)?;
         let key = AuthorityKey::generate(key_type)?;
         let name = subject(&trust_domain, "root", now, key.public());
         let key_id = key_id_of(&key);
@@ -102,14 +102,16 @@ impl RootAuthority {
     }
 
     /// Signs an authority of this trust domain: CA:TRUE, path length 0, `CN=<trust domain> authority <year>-<4 hex>`. Only the key
-    /// comes from the CSR. It never outlives the root; where it would, it is clipped and says so.
+    /// comes from the CSR. The lifetime is `life`, at most the profile's limit. It never outlives the root; where it would, it is
+    /// clipped and says so.
     pub fn sign_intermediate(
         &self,
         csr: &AuthorityCsr,
+        profile: &Profile,
         life: Duration,
         now: OffsetDateTime,
     ) -> Result<Issued, SignError> {
-        let (validity, life_clipped) = self.intermediate_validity(csr, life, now)?;
+        let (validity, life_clipped) = self.intermediate_validity(csr, profile, life, now)?;
         let key = csr.public_key();
         let issued = self.issuer.certificate(&Template {
             subject: &subject(&self.trust_domain, "authority", now, key),
@@ -128,6 +130,7 @@ impl RootAuthority {
     pub fn intermediate_validity(
         &self,
         csr: &AuthorityCsr,
+        profile: &Profile,
         life: Duration,
         now: OffsetDateTime,
     ) -> Result<(Validity, bool), SignError> {
@@ -141,11 +144,7 @@ impl RootAuthority {
         if digest == self.issuer.key.public().digest() {
             return Err(SignError::KeyIsAuthority { digest });
         }
-        within(
-            self.validity,
-            validity(ProfileName::Intermediate, life, now)?,
-            now,
-        )
+        within(self.validity, validity(profile, life, now)?, now)
     }
 
     /// Whose root it is.
@@ -180,8 +179,8 @@ impl fmt::Debug for RootAuthority {
     }
 }
 
-fn validity(profile: ProfileName, life: Duration, now: OffsetDateTime) -> Result<Validity, SignError> {
-    let life = Profile::default_of(profile).life(Some(life), None, None)?;
+fn validity(profile: &Profile, life: Duration, now: OffsetDateTime) -> Result<Validity, SignError> {
+    let life = profile.life(Some(life), None, None)?;
     Ok(Validity::starting(now, life).expect("a life of 10 s or more ends after it begins"))
 }
 

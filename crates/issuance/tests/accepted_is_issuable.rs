@@ -21,7 +21,9 @@ static AUTHORITY: LazyLock<SigningAuthority> = LazyLock::new(|| {
     let root = RootAuthority::create(trust_domain.clone(), life, AuthorityKeyType::P256, NOW).unwrap();
     let prepared = PreparedAuthority::generate(trust_domain, AuthorityKeyType::P256).unwrap();
     let csr = AuthorityCsr::parse(&prepared.csr().unwrap()).unwrap();
-    let issued = root.sign_intermediate(&csr, life, NOW).unwrap();
+    let issued = root
+        .sign_intermediate(&csr, &Profile::default_of(ProfileName::Intermediate), life, NOW)
+        .unwrap();
     prepared.activate(&[issued.der], root.certificate(), NOW).unwrap()
 });
 

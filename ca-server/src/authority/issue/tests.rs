@@ -1,6 +1,6 @@
 //! The whole cycle in memory: replays, races, refusals counted once, callers who hang up.
 
-use issuance::{AuthorityCsr, AuthorityKeyType, PreparedAuthority};
+use issuance::{AuthorityCsr, AuthorityKeyType, PreparedAuthority, Profile, ProfileName};
 use rcgen::KeyPair;
 use serde_json::json;
 
@@ -251,7 +251,12 @@ async fn a_prepared_key_that_got_a_leaf_is_no_authority_any_more() {
     let request = AuthorityCsr::parse(&prepared.csr().unwrap()).unwrap();
     let signed = bench
         .root
-        .sign_intermediate(&request, Duration::from_secs(86_400), NOW)
+        .sign_intermediate(
+            &request,
+            &Profile::default_of(ProfileName::Intermediate),
+            Duration::from_secs(86_400),
+            NOW,
+        )
         .unwrap();
     let token = bench.token("t", A, "a", |_| ()).await;
     let pem = prepared.to_pkcs8_pem(None).unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use issuance::{AuthorityCsr, AuthorityKeyType, PreparedAuthority, RootAuthority};
+use issuance::{AuthorityCsr, AuthorityKeyType, PreparedAuthority, Profile, ProfileName, RootAuthority};
 use runtime::logs::AuditLog;
 use tempfile::TempDir;
 use v1::authorities_server::Authorities;
@@ -31,7 +31,9 @@ impl Prepared {
         let key = PreparedAuthority::generate(trust_domain.clone(), AuthorityKeyType::P256).unwrap();
         folder.save(&key).unwrap();
         let csr = AuthorityCsr::parse(&key.csr().unwrap()).unwrap();
-        let signed = root.sign_intermediate(&csr, YEAR, NOW).unwrap();
+        let signed = root
+            .sign_intermediate(&csr, &Profile::default_of(ProfileName::Intermediate), YEAR, NOW)
+            .unwrap();
         let signers = Arc::new(Signers::new(trust_domain, folder, None));
         Self {
             service: AuthoritiesService::new(bench.admin.clone(), signers),

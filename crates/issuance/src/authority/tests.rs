@@ -27,6 +27,10 @@ fn trust_domain() -> TrustDomain {
     TrustDomain::new("example.org").unwrap()
 }
 
+fn intermediate() -> Profile {
+    Profile::default_of(ProfileName::Intermediate)
+}
+
 fn prepared() -> PreparedAuthority {
     PreparedAuthority::generate(trust_domain(), AuthorityKeyType::P256).unwrap()
 }
@@ -38,7 +42,7 @@ fn root(now: OffsetDateTime) -> RootAuthority {
 fn authority_with(root: &RootAuthority, life: Duration, now: OffsetDateTime) -> SigningAuthority {
     let prepared = prepared();
     let csr = AuthorityCsr::parse(&prepared.csr().unwrap()).unwrap();
-    let issued = root.sign_intermediate(&csr, life, now).unwrap();
+    let issued = root.sign_intermediate(&csr, &intermediate(), life, now).unwrap();
     prepared.activate(&[issued.der], root.certificate(), now).unwrap()
 }
 

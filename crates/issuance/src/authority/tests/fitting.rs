@@ -42,7 +42,9 @@ fn what_does_not_fit_is_told_by_its_name() {
     let other_root = self::root(now);
     let certified = |prepared: &PreparedAuthority, root: &RootAuthority, life| {
         let csr = AuthorityCsr::parse(&prepared.csr().unwrap()).unwrap();
-        root.sign_intermediate(&csr, life, now).unwrap().der
+        root.sign_intermediate(&csr, &intermediate(), life, now)
+            .unwrap()
+            .der
     };
     let says = |prepared: PreparedAuthority, chain: &[CertificateDer<'_>], at| {
         prepared

@@ -107,10 +107,14 @@ fn no_certificate_outlives_its_authority_or_begins_before_it() {
         .unwrap_err();
     assert_eq!(error.reason(), Reason::ClockImplausible);
     let csr = AuthorityCsr::parse(&prepared().csr().unwrap()).unwrap();
-    let error = root.sign_intermediate(&csr, 90 * DAY, earlier).unwrap_err();
+    let error = root
+        .sign_intermediate(&csr, &intermediate(), 90 * DAY, earlier)
+        .unwrap_err();
     assert_eq!(error.reason(), Reason::ClockImplausible);
     let last_day = root.validity().not_after() - DAY;
-    let short = root.sign_intermediate(&csr, 90 * DAY, last_day).unwrap();
+    let short = root
+        .sign_intermediate(&csr, &intermediate(), 90 * DAY, last_day)
+        .unwrap();
     assert!(short.life_clipped);
     assert_eq!(short.validity.not_after(), root.validity().not_after());
 }
