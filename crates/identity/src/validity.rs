@@ -80,9 +80,13 @@ impl Validity {
         self.not_before <= now && now <= self.not_after
     }
 
-    /// The same span, ended no later than `end`; `None` if nothing would be left.
-    pub fn clipped_to(&self, end: OffsetDateTime) -> Option<Self> {
-        Self::new(self.not_before, self.not_after.min(end)).ok()
+    /// The part that lies within both; `None` if there is none.
+    pub fn intersection(&self, other: Self) -> Option<Self> {
+        Self::new(
+            self.not_before.max(other.not_before),
+            self.not_after.min(other.not_after),
+        )
+        .ok()
     }
 }
 
@@ -121,17 +125,17 @@ mod tests {
     }
 
     #[test]
-    fn clipping_never_extends_and_never_inverts() {
+    fn an_intersection_lies_within_both() {
         let validity = Validity::starting(NOW, Duration::from_secs(3600)).unwrap();
+        let later = Validity::starting(NOW + Duration::from_secs(600), Duration::from_secs(9999)).unwrap();
+        let both = validity.intersection(later).unwrap();
         assert_eq!(
-            validity.clipped_to(NOW + Duration::from_secs(9999)),
-            Some(validity)
+            (both.not_before(), both.not_after()),
+            (later.not_before(), validity.not_after())
         );
-        assert_eq!(
-            validity.clipped_to(NOW).unwrap().not_after(),
-            datetime!(2026-01-01 12:00 UTC)
-        );
-        assert_eq!(validity.clipped_to(NOW - Duration::from_secs(7200)), None);
+        assert_eq!(later.intersection(validity), Some(both));
+        let after = Validity::starting(NOW + Duration::from_secs(4000), Duration::from_secs(10)).unwrap();
+        assert_eq!(validity.intersection(after), None);
         assert!(Validity::new(NOW, NOW).is_err());
     }
 }

@@ -1,11 +1,15 @@
 //! The authority that signs: first a key and a CSR, then, with the chain that somebody signed for it, the uses that the key has:
 //! end-entity certificates and CRLs, nothing else. The states are types: only an activated authority signs.
 
+mod constraints;
 mod error;
 mod facts;
+mod path;
+mod path_certificate;
 mod urls;
 
 use std::fmt;
+use std::net::IpAddr;
 
 use identity::{PeerVerifier, SpiffeId, TrustBundle, TrustDomain, Usage, Validity};
 use rustls_pki_types::CertificateDer;
@@ -19,9 +23,11 @@ use crate::csr::PublicKey;
 use crate::der::{self, octet_string, sequence, tag, tlv};
 use crate::draft::CheckedDraft;
 use crate::{KeyError, MIN_LIFE, oid};
+use constraints::Constraints;
 
 pub use error::AuthorityError;
 pub(crate) use facts::AuthorityFacts;
+pub use path::{AuthorityPath, CertificatePlace};
 pub use urls::{CrlBaseUrl, CrlBaseUrlError};
 
 /// An authority's key that waits for its certificate.
@@ -37,7 +43,10 @@ pub struct SigningAuthority {
     issuer: Issuer,
     chain: Vec<CertificateDer<'static>>,
     root: CertificateDer<'static>,
+    /// The time in which every certificate of the path is valid.
     validity: Validity,
+    /// What the certificates of the path permit; mostly empty.
+    constraints: Vec<Constraints>,
     /// The extensions that are the same in every leaf.
     leaf_extensions: Vec<u8>,
     /// Where its CRL and certificate are, if anywhere.
@@ -103,42 +112,46 @@ impl PreparedAuthority {
         ]))
     }
 
-    /// Puts the authority to work, if its certificate (the first of `chain`) is for this key, has the intermediate profile and the
-    /// trust domain, and a leaf that it signs is valid under `root` now. A root at the end of `chain` is left out.
+    /// Activates the authority, if its certificate (the first of `chain`) is for this key, has the intermediate profile and the
+    /// trust domain, and clients and servers that trust `root` accept now what it signs. A root among `chain` is left out. The
+    /// error names the certificate and the field that stand in the way.
     pub fn activate(
         self,
         chain: &[CertificateDer<'_>],
         root: &CertificateDer<'_>,
         now: OffsetDateTime,
     ) -> Result<SigningAuthority, AuthorityError> {
-        let chain: Vec<_> = chain
+        let authority = self.resume(chain, root)?;
+        AuthorityPath::read(chain, root)?.has_no_others()?;
+        authority.prove(&[], &[], now)?;
+        Ok(authority)
+    }
+
+    /// An authority that was activated before, whatever time it is now: outside of its validity it signs nothing.
+    pub fn resume(
+        self,
+        chain: &[CertificateDer<'_>],
+        root: &CertificateDer<'_>,
+    ) -> Result<SigningAuthority, AuthorityError> {
+        let own = chain
             .iter()
-            .filter(|certificate| *certificate != root)
-            .map(|certificate| certificate.clone().into_owned())
-            .collect();
-        let own = chain.first().ok_or_else(|| AuthorityError::Chain {
-            why: "there is no certificate in it beside the root".to_owned(),
-        })?;
+            .find(|certificate| *certificate != root)
+            .ok_or_else(|| AuthorityError::Chain {
+                why: "it holds no certificate apart from the root".to_owned(),
+            })?;
         let own = AuthorityFacts::read(own)?;
         own.fits(&self.key, &self.trust_domain)?;
-        if !own.validity.contains(now) {
-            return Err(AuthorityError::Validity {
-                not_before: own.validity.not_before(),
-                not_after: own.validity.not_after(),
-                now,
-            });
-        }
-        let authority = SigningAuthority {
+        let path = AuthorityPath::read(chain, root)?;
+        Ok(SigningAuthority {
             trust_domain: self.trust_domain,
             issuer: Issuer::new(self.key, own.subject, own.key_id),
-            chain,
             root: root.clone().into_owned(),
-            validity: own.validity,
+            validity: path.validity(),
+            constraints: path.constraints(),
+            chain: path.into_chain(),
             leaf_extensions: leaf_extensions(),
             location_extensions: Vec::new(),
-        };
-        authority.prove(now)?;
-        Ok(authority)
+        })
     }
 }
 
@@ -154,7 +167,8 @@ impl SigningAuthority {
         }
     }
 
-    /// Signs an end-entity certificate. It never outlives the authority; where it would, it is clipped and says so.
+    /// Signs an end-entity certificate. It is valid only while every certificate above it is: where it would end later it is clipped
+    /// and says so. A name that the path's name constraints exclude is refused.
     pub fn sign(&self, draft: CheckedDraft) -> Result<Issued, SignError> {
         if !draft.spiffe_id.is_member_of(&self.trust_domain) {
             return Err(SignError::TrustDomain {
@@ -168,6 +182,7 @@ impl SigningAuthority {
             });
         }
         let (validity, life_clipped) = within(self.validity, draft.validity, draft.now)?;
+        self.permits(&draft.dns_names, &draft.ip_addresses)?;
         let subject = draft.subject_serial_number.as_deref().map_or_else(
             || sequence(&[]),
             |number| name_of(oid::SERIAL_NUMBER, &der::printable_string(number)),
@@ -217,12 +232,12 @@ impl SigningAuthority {
         &self.trust_domain
     }
 
-    /// From when until when it may sign.
+    /// From when until when it may sign: while every certificate of its path is valid.
     pub fn validity(&self) -> Validity {
         self.validity
     }
 
-    /// When it ends.
+    /// When it, or the first certificate above it, expires.
     pub fn not_after(&self) -> OffsetDateTime {
         self.validity.not_after()
     }
@@ -237,18 +252,48 @@ impl SigningAuthority {
         &self.root
     }
 
-    /// Signs a leaf that never leaves and judges it as a peer would: signatures, times and path lengths up to the root.
-    fn prove(&self, now: OffsetDateTime) -> Result<(), AuthorityError> {
+    /// Refuses names that certificates above the leaf exclude.
+    fn permits(&self, dns_names: &[String], ip_addresses: &[IpAddr]) -> Result<(), SignError> {
+        for constraints in &self.constraints {
+            if let Some(name) = constraints.forbids(dns_names, ip_addresses) {
+                return Err(SignError::NameConstraints {
+                    name,
+                    certificate: constraints.place().to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that clients and servers accept at `now` a certificate with these names, by the rules for each certificate of the path
+    /// and by verifying a probe that does not leave this function.
+    pub fn prove(
+        &self,
+        dns_names: &[String],
+        ip_addresses: &[IpAddr],
+        now: OffsetDateTime,
+    ) -> Result<(), AuthorityError> {
+        AuthorityPath::read(&self.chain, &self.root)?.check(&self.trust_domain, now)?;
+        for constraints in &self.constraints {
+            if let Some(name) = constraints.forbids(dns_names, ip_addresses) {
+                return Err(AuthorityError::Path {
+                    place: Box::new(constraints.place().clone()),
+                    field: "nameConstraints",
+                    why: format!("exclude {name}, a name of the server"),
+                });
+            }
+        }
         let wrong = |why: String| AuthorityError::Chain { why };
         let id: SpiffeId = self
             .trust_domain
             .id_with_path("/probe")
             .map_err(|e| wrong(e.to_string()))?;
-        let names = certificate::subject_alt_name(id.as_str(), &[], &[], true);
+        let names = certificate::subject_alt_name(id.as_str(), dns_names, ip_addresses, true);
+        let lifetime = Validity::starting(now, MIN_LIFE).expect("ten seconds end after they begin");
         let probe = self.issuer.certificate(&Template {
             subject: &sequence(&[]),
             key: self.issuer.key.public(),
-            validity: Validity::starting(now, MIN_LIFE).expect("ten seconds end after they begin"),
+            validity: self.validity.intersection(lifetime).unwrap_or(lifetime),
             now,
             extensions: &[&names, &self.leaf_extensions],
         })?;
@@ -256,10 +301,13 @@ impl SigningAuthority {
         chain.extend(self.chain.iter().cloned());
         let bundle = TrustBundle::new(self.trust_domain.clone(), vec![self.root.clone()])
             .map_err(|e| wrong(e.to_string()))?;
-        PeerVerifier::new(&bundle)
-            .verify(&chain, Usage::Server, now)
-            .map(|_| ())
-            .map_err(|e| wrong(e.to_string()))
+        let verifier = PeerVerifier::new(&bundle);
+        for usage in [Usage::Server, Usage::Client] {
+            verifier
+                .verify(&chain, usage, now)
+                .map_err(|e| wrong(e.to_string()))?;
+        }
+        Ok(())
     }
 }
 
@@ -275,7 +323,7 @@ impl fmt::Debug for SigningAuthority {
     }
 }
 
-/// The part of `wanted` that lies within the issuer's life, and whether that is less.
+/// The part of `wanted` in which the issuer is valid, and whether it ends earlier.
 pub(crate) fn within(
     issuer: Validity,
     wanted: Validity,
@@ -287,11 +335,12 @@ pub(crate) fn within(
             now,
         });
     }
-    let clipped = wanted
-        .clipped_to(issuer.not_after())
-        .filter(|rest| *rest == wanted || rest.not_after() - now >= MIN_LIFE);
+    let ends_as_wanted = |part: &Validity| part.not_after() == wanted.not_after();
+    let clipped = issuer
+        .intersection(wanted)
+        .filter(|part| ends_as_wanted(part) || part.not_after() - now >= MIN_LIFE);
     match clipped {
-        Some(validity) => Ok((validity, validity != wanted)),
+        Some(validity) => Ok((validity, !ends_as_wanted(&validity))),
         None => Err(SignError::Ended {
             not_after: issuer.not_after(),
             now,

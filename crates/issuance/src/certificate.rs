@@ -57,6 +57,16 @@ pub enum SignError {
         /// The key's digest.
         digest: KeyDigest,
     },
+    /// The certificates above the authority have name constraints that exclude a name.
+    #[error(
+        "{name} is excluded by the name constraints of {certificate}; peers would reject a certificate with it"
+    )]
+    NameConstraints {
+        /// The first name that is excluded.
+        name: String,
+        /// The certificate that excludes it.
+        certificate: String,
+    },
     /// A CRL that would be out of date when it is made.
     #[error("crl would have to be replaced at {next_update}, before it begins at {this_update}")]
     Update {
@@ -81,6 +91,7 @@ impl SignError {
             SignError::NotBegun { .. } => Reason::ClockImplausible,
             SignError::TrustDomain { .. } => Reason::IdentityNotGranted,
             SignError::KeyIsAuthority { .. } => Reason::KeyIsAuthority,
+            SignError::NameConstraints { .. } => Reason::NameNotGranted,
             SignError::Life(error) => error.reason(),
             SignError::Update { .. } | SignError::Random => Reason::Internal,
         }

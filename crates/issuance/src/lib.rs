@@ -20,7 +20,10 @@ mod profile;
 mod root;
 pub mod serial;
 
-pub use authority::{AuthorityError, CrlBaseUrl, CrlBaseUrlError, PreparedAuthority, SigningAuthority};
+pub use authority::{
+    AuthorityError, AuthorityPath, CertificatePlace, CrlBaseUrl, CrlBaseUrlError, PreparedAuthority,
+    SigningAuthority,
+};
 pub use authority_key::{AuthorityKeyType, AuthorityKeyTypeError, KeyError};
 pub use certificate::{Issued, SignError};
 pub use crl::{RevocationReason, RevocationReasonError, Revoked};

@@ -1,8 +1,8 @@
 //! Why a chain does not make a key an authority: the message names the part that is wrong, key, profile, trust domain or chain.
 
 use identity::{KeyDigest, Reason, TrustDomain};
-use time::OffsetDateTime;
 
+use super::path::CertificatePlace;
 use crate::certificate::SignError;
 
 /// What does not fit.
@@ -32,15 +32,15 @@ pub enum AuthorityError {
         /// The authority's.
         expected: TrustDomain,
     },
-    /// The certificate has ended or not begun.
-    #[error("wrong chain: certificate is valid from {not_before} to {not_after}, it is now {now}")]
-    Validity {
-        /// When it begins.
-        not_before: OffsetDateTime,
-        /// When it ends.
-        not_after: OffsetDateTime,
-        /// The time it was judged by.
-        now: OffsetDateTime,
+    /// One certificate between the leaves and the root, the root included, makes clients or servers reject every leaf.
+    #[error("wrong chain: {place}: {field} {why}")]
+    Path {
+        /// Which certificate.
+        place: Box<CertificatePlace>,
+        /// Which of its fields.
+        field: &'static str,
+        /// What was found, and what was expected.
+        why: String,
     },
     /// No valid path from a leaf over the chain to the root.
     #[error("wrong chain: {why}")]
@@ -61,8 +61,21 @@ impl AuthorityError {
             AuthorityError::Key { .. }
             | AuthorityError::Profile { .. }
             | AuthorityError::TrustDomain { .. }
-            | AuthorityError::Validity { .. }
+            | AuthorityError::Path { .. }
             | AuthorityError::Chain { .. } => Reason::ResourceInvalid,
+        }
+    }
+
+    /// Where the problem is: `chain[1].extendedKeyUsage`, `root.validity`.
+    pub fn field(&self) -> Option<String> {
+        match self {
+            AuthorityError::Path { place, field, .. } => Some(place.field(field)),
+            AuthorityError::Key { .. } => Some("chain[0].publicKey".to_owned()),
+            AuthorityError::Profile { .. } | AuthorityError::TrustDomain { .. } => {
+                Some("chain[0]".to_owned())
+            }
+            AuthorityError::Chain { .. } => Some("chain".to_owned()),
+            AuthorityError::Sign(_) => None,
         }
     }
 }

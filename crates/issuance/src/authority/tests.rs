@@ -3,6 +3,7 @@
 mod fitting;
 mod keys;
 mod leaves;
+mod paths;
 
 use std::net::IpAddr;
 use std::time::Duration;

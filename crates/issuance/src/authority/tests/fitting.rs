@@ -56,7 +56,7 @@ fn what_does_not_fit_is_told_by_its_name() {
     let good = prepared();
     let chain = [certified(&good, &root, 90 * DAY)];
     assert!(says(prepared(), &chain, now).starts_with("wrong key: "));
-    assert!(says(prepared(), &[], now).starts_with("wrong chain: there is no certificate"));
+    assert!(says(prepared(), &[], now).starts_with("wrong chain: it holds no certificate"));
     assert!(says(prepared(), &[root.certificate().clone()], now).starts_with("wrong chain: "));
     let pem = good.to_pkcs8_pem(None).unwrap();
     let elsewhere = TrustDomain::new("other.org").unwrap();
@@ -69,12 +69,17 @@ fn what_does_not_fit_is_told_by_its_name() {
     let again = || PreparedAuthority::from_pkcs8_pem(trust_domain(), &pem, None).unwrap();
     let late = says(again(), &chain, now + 91 * DAY);
     assert!(
-        late.starts_with("wrong chain: certificate is valid from"),
+        late.starts_with("wrong chain: certificate 1 of the chain (CN=example.org authority ")
+            && late.contains("): validity is valid from"),
         "{late}"
     );
     let sibling = [certified(&good, &other_root, 90 * DAY)];
     let message = says(again(), &sibling, now);
-    assert!(message.starts_with("wrong chain: no valid path"), "{message}");
+    assert!(
+        message.starts_with("wrong chain: certificate 1 of the chain"),
+        "{message}"
+    );
+    assert!(message.contains("issuer is CN=example.org root"), "{message}");
     let leaf = authority_with(&root, 90 * DAY, now)
         .sign(workload("/a", now).check().unwrap())
         .unwrap();
