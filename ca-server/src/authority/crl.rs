@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use identity::{Clock, Dispute, Fingerprint, Serial};
-use issuance::{RevocationReason, Revoked, SigningAuthority};
+use issuance::{RevocationReason, Revoked};
 use proto::Refusal;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::answer;
-use super::signers::Signers;
+use super::signers::{Signer, Signers};
 use crate::http::Published;
 use crate::store::{Command, Store};
 
@@ -35,6 +35,8 @@ pub struct Crls {
 #[derive(Clone)]
 struct List {
     der: Bytes,
+    /// The authority that signed it, under its certificate of that time.
+    signer: Arc<Signer>,
     made_at: OffsetDateTime,
     revoked: Vec<Serial>,
 }
@@ -79,25 +81,29 @@ impl Crls {
         // that of the list before it. One that merely gets old is remade afterwards.
         let may_renew = self.clock.dispute().is_none();
         let signers = self.signers.current();
-        self.lists()
-            .retain(|key_id, _| signers.chain_of(key_id).is_some());
+        self.lists().retain(|key_id, _| signers.has(key_id));
+        let mut outcome = Ok(());
         for signer in signers.all() {
             let revoked = self.revoked(signer.key_id());
             let serials: Vec<Serial> = revoked.iter().map(|entry| entry.serial).collect();
             let known = self.list(signer.key_id());
             let is_due = known.is_none_or(|list| {
-                list.revoked != serials || may_renew && !(list.made_at..list.made_at + RENEWAL).contains(&now)
+                !Arc::ptr_eq(&list.signer, signer)
+                    || list.revoked != serials
+                    || may_renew && !(list.made_at..list.made_at + RENEWAL).contains(&now)
             });
             if is_due && signer.validity().contains(now) {
-                self.publish(signer, &revoked, serials, now).await?;
+                let published = self.publish(signer, &revoked, serials, now).await;
+                // The other authorities' lists do not depend on this one.
+                outcome = outcome.and(published);
             }
         }
-        Ok(())
+        outcome
     }
 
     async fn publish(
         &self,
-        signer: &SigningAuthority,
+        signer: &Arc<Signer>,
         revoked: &[Revoked],
         serials: Vec<Serial>,
         now: OffsetDateTime,
@@ -114,6 +120,7 @@ impl Crls {
         answer(self.store.submit(command)).await?;
         let list = List {
             der: der.into(),
+            signer: Arc::clone(signer),
             made_at: now,
             revoked: serials,
         };

@@ -11,6 +11,7 @@ use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
 use super::record::{Handed, Recorded};
+use super::signers::Signer;
 use super::{Authority, wish};
 use crate::audit::Audit;
 use crate::caller::{Attested, Evidence, TokenProof};
@@ -198,12 +199,6 @@ impl Authority {
         if let Verdict::Replay { position } = self.store.judge(&facts)? {
             return self.recorded_at(position);
         }
-        if self.signers.is_authority_key(wish.csr.key_digest()) {
-            return Err(Refusal::new(
-                Reason::KeyIsAuthority,
-                "the key belongs to an authority, expected a key of the caller's own",
-            ));
-        }
         // 5. Draft.
         let draft = Draft {
             profile: grant.profile,
@@ -224,7 +219,7 @@ impl Authority {
             .sign(draft)
             .map_err(|e| Refusal::new(e.reason(), e.to_string()))?;
         // 7. Record: judged once more by the writer, and durable before anything leaves.
-        let issued = entry(&signed, signer.key_id(), attested, &facts, grant);
+        let issued = entry(&signed, signer, attested, &facts, grant);
         self.record(call, facts, issued).await
     }
 
@@ -290,12 +285,14 @@ impl Authority {
     fn answer(&self, issued: store::Issued) -> Result<Issuance, Refusal> {
         let broken = |why: String| Refusal::new(Reason::Internal, why);
         let signers = self.signers.current();
-        let above = signers.chain_of(&issued.authority).ok_or_else(|| {
-            broken(format!(
-                "authority {} of a recorded certificate is not at work",
-                identity::hex::encode(&issued.authority)
-            ))
-        })?;
+        let above = signers
+            .chain_of(&issued.authority, issued.authority_generation)
+            .ok_or_else(|| {
+                broken(format!(
+                    "authority {} of a recorded certificate is not at work",
+                    identity::hex::encode(&issued.authority)
+                ))
+            })?;
         let end = OffsetDateTime::from_unix_timestamp(issued.not_after).map_err(|e| broken(e.to_string()))?;
         let begin =
             OffsetDateTime::from_unix_timestamp(issued.not_before).map_err(|e| broken(e.to_string()))?;
@@ -351,7 +348,7 @@ fn facts(attested: &Attested, wish: &Wish<'_>, grant: &Grant, now: OffsetDateTim
 
 fn entry(
     signed: &issuance::Issued,
-    authority: &[u8],
+    signer: &Signer,
     attested: &Attested,
     facts: &IssueFacts,
     grant: Grant,
@@ -373,7 +370,8 @@ fn entry(
             .map(|parent| parent.serial.as_bytes().to_vec())
             .unwrap_or_default(),
         parent_not_after: facts.parent.map_or(0, |parent| parent.not_after),
-        authority: authority.to_vec(),
+        authority: signer.key_id().to_vec(),
+        authority_generation: signer.generation(),
         token: facts.token.clone().unwrap_or_default(),
         wish: facts.wish.to_vec(),
         origin: Some(grant.origin),

@@ -4,22 +4,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{KeyDigest, Reason, Validity};
+use identity::{KeyDigest, Reason, Validity, hex};
 use issuance::{
-    AuthorityCsr, AuthorityKeyType, PreparedAuthority, Profile, ProfileName, RootAuthority, SigningAuthority,
+    AuthorityCsr, AuthorityError, AuthorityKeyType, PreparedAuthority, Profile, ProfileName, RootAuthority,
+    SigningAuthority,
 };
 use proto::Refusal;
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
 use super::answer;
-use super::signers::Signers;
+use super::signers::{Signer, Signers, by_kind, server_names};
 use crate::store::entry::{field, fingerprint};
 use crate::store::{AuthorityRow, Command, Store};
 
 /// How a problem with authorities is put to callers.
 fn refuse(reason: Reason, why: impl std::fmt::Display) -> Refusal {
     Refusal::new(reason, why.to_string())
+}
+
+/// The same, with the certificate and field that are wrong.
+fn refuse_authority(error: &AuthorityError) -> Refusal {
+    let refusal = refuse(error.reason(), error);
+    match error.field() {
+        Some(field) => refusal.with("field", field),
+        None => refusal,
+    }
 }
 
 /// The root of this instance: the kept one, or a new one of ten years.
@@ -57,7 +67,7 @@ pub async fn renew_under(
     let digest = prepared.public_key().digest();
     let authority = prepared
         .activate(&[signed.der], root.certificate(), now)
-        .map_err(|e| refuse(e.reason(), e))?;
+        .map_err(|e| refuse_authority(&e))?;
     let done = put_to_work(&authority, signers, store, "server", now).await;
     if done.is_err() && store.read().authority(authority.key_id()).is_none() {
         // It will be tried again with another key.
@@ -77,7 +87,7 @@ pub async fn activate(
     store: &dyn Store,
     by: &str,
     now: OffsetDateTime,
-) -> Result<Arc<SigningAuthority>, Refusal> {
+) -> Result<Arc<Signer>, Refusal> {
     let invalid = |why: String| Refusal::new(Reason::ResourceInvalid, why);
     let own = chain
         .iter()
@@ -98,19 +108,41 @@ pub async fn activate(
     has_no_leaf(own.key_digest(), store)?;
     let authority = prepared
         .activate(chain, root, now)
-        .map_err(|e| refuse(e.reason(), e))?;
+        .map_err(|e| refuse_authority(&e))?;
+    let (dns_names, addresses) = by_kind(&server_names(store.read().instance()));
+    authority
+        .prove(&dns_names, &addresses, now)
+        .map_err(|e| refuse_authority(&e))?;
     put_to_work(&authority, signers, store, by, now).await?;
-    Ok(Arc::new(authority))
+    let set = signers.current();
+    let active = set.by_key_id(authority.key_id()).ok_or_else(|| {
+        refuse(
+            Reason::Internal,
+            "the authority was recorded and is not in service",
+        )
+    })?;
+    report(active);
+    Ok(Arc::clone(active))
 }
 
-/// While an authority is at work its key gets no leaf; here it is seen to that it got none before.
+fn report(active: &Signer) {
+    let key_id = hex::encode(active.key_id());
+    let end = active.end();
+    if active.ends_early() {
+        tracing::warn!("signing authority {key_id} is in service only until {end}");
+    } else {
+        tracing::info!("signing authority {key_id} is in service until {end}");
+    }
+}
+
+/// A key with a certificate, expired ones included, is not an authority's. The writer checks once more for valid ones.
 fn has_no_leaf(key: KeyDigest, store: &dyn Store) -> Result<(), Refusal> {
     for position in store.find(field::KEY, fingerprint(&[key.as_bytes()]))? {
         let issued = store.entry(position)?.and_then(|entry| entry.issued);
         if let Some(leaf) = issued.filter(|issued| issued.key_digest == key.as_bytes()) {
             let message = format!(
                 "key: {key} has the certificate {} of {}, expected a key that nothing else uses; prepare another",
-                identity::hex::encode(&leaf.serial),
+                hex::encode(&leaf.serial),
                 leaf.spiffe_id
             );
             return Err(Refusal::new(Reason::KeyBound, message).with("found", key));

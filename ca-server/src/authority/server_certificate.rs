@@ -10,6 +10,7 @@ use proto::Refusal;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::signers::by_kind;
 use super::{Authority, answer, wish};
 use crate::clock::require_undisputed;
 use crate::config::ServerName;
@@ -28,14 +29,11 @@ impl ServerNames {
     pub fn new(trust_domain: &TrustDomain, names: &[ServerName]) -> Result<Self, SpiffeIdError> {
         let first = names.first().map_or("localhost", ServerName::as_str);
         let id = trust_domain.id_with_path(&format!("/server/{}", first.replace(':', "-")))?;
+        let (dns_names, addresses) = by_kind(names);
         Ok(Self {
             id,
-            dns_names: names
-                .iter()
-                .filter(|name| name.ip().is_none())
-                .map(|name| name.as_str().to_owned())
-                .collect(),
-            addresses: names.iter().filter_map(ServerName::ip).collect(),
+            dns_names,
+            addresses,
         })
     }
 
@@ -93,6 +91,7 @@ impl Authority {
             method: "server".to_owned(),
             caller: names.id.to_string(),
             authority: signer.key_id().to_vec(),
+            authority_generation: signer.generation(),
             wish: facts.wish.to_vec(),
             profile: profile.name().word().to_owned(),
             life_clipped: signed.life_clipped,

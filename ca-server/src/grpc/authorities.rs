@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use identity::{Leaf, Reason, hex};
+use issuance::AuthorityPath;
 use proto::{Refusal, timestamp_to_message, v1};
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
@@ -68,11 +69,12 @@ pub fn message(row: &AuthorityRow) -> v1::SigningAuthority {
             .flatten()
             .map(timestamp_to_message)
     };
-    let validity = row
-        .chain
-        .first()
-        .and_then(|own| Leaf::parse(own).ok())
-        .map(|own| own.validity());
+    let chain: Vec<CertificateDer<'_>> = row.chain.iter().map(|own| own.as_slice().into()).collect();
+    // Nothing is signed while a certificate of the path is not valid.
+    let validity = AuthorityPath::read(&chain, &row.root.as_slice().into())
+        .map(|path| path.validity())
+        .ok()
+        .or_else(|| Some(Leaf::parse(chain.first()?).ok()?.validity()));
     let state = if row.replaced_at == 0 {
         v1::signing_authority::State::Active
     } else {

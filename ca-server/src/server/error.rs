@@ -70,6 +70,7 @@ impl ServeError {
     pub fn reason(&self) -> Reason {
         match self {
             ServeError::Refused(refusal) => refusal.reason(),
+            ServeError::Signer(error) => error.reason(),
             ServeError::Config(_) | ServeError::ServerName(_) => Reason::ResourceInvalid,
             ServeError::Store(_) | ServeError::Stop(_) => Reason::StoreUnavailable,
             ServeError::Listen(_) | ServeError::Folder(_) => Reason::Conflict,

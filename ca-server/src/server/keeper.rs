@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::{ServeError, Server};
 use crate::authority::lifecycle::{self, Standing};
-use crate::authority::signers::Signers;
+use crate::authority::signers::{Signer, Signers};
 use crate::authority::{Authority, ServerNames};
 use crate::clock::{ServerClock, require_undisputed};
 use crate::config::{Mode, Profiles};
@@ -52,7 +52,8 @@ pub(super) struct Keeper {
 /// The server's certificate at work.
 struct Current {
     validity: Validity,
-    authority: Vec<u8>,
+    /// Another certificate for the authority's key makes another signer.
+    signer: Arc<Signer>,
 }
 
 impl Keeper {
@@ -166,14 +167,14 @@ impl Keeper {
         let now = self.clock.now();
         self.signers
             .follow(self.store.as_ref(), now)
-            .map_err(|e| Refusal::new(Reason::Internal, e.to_string()))?;
+            .map_err(|e| Refusal::new(e.reason(), e.to_string()))?;
         let trouble = self.look_at_authority(now).await?;
         let signers = self.signers.current();
         let active = signers.active()?;
         let mut current = self.current.lock().await;
         let fits = current
             .as_ref()
-            .is_some_and(|current| current.authority == active.key_id() && is_fresh(current.validity, now));
+            .is_some_and(|current| Arc::ptr_eq(&current.signer, active) && is_fresh(current.validity, now));
         if !fits {
             let issued = self
                 .authority
@@ -191,7 +192,7 @@ impl Keeper {
             self.certificate.replace(key);
             *current = Some(Current {
                 validity,
-                authority: active.key_id().to_vec(),
+                signer: Arc::clone(active),
             });
         }
         self.show_root();
@@ -221,7 +222,7 @@ impl Keeper {
         // One that was made while the clock was ahead has not begun after the correction.
         let has_begun = active.validity().not_before() <= now;
         if standing == Standing::Fresh && has_begun {
-            return Ok(None);
+            return Ok(active.trouble().map(rejected));
         }
         let root = self
             .signers
@@ -240,8 +241,8 @@ impl Keeper {
                 Err(refusal) => Err(refusal),
             },
             (None, Standing::Due) => {
-                self.warn_of_end(active.not_after());
-                Ok(None)
+                self.warn_of_end(&active.end());
+                Ok(active.trouble().map(rejected))
             }
             (None, Standing::Fresh) => Ok(Some(format!(
                 "the signing authority begins at {}; activate another, or check the clock",
@@ -249,17 +250,17 @@ impl Keeper {
             ))),
             (None, Standing::Ended) => Ok(Some(format!(
                 "the signing authority ended at {}; activate a new one",
-                moment(active.not_after())
+                active.end()
             ))),
             (None, _) => Ok(Some(format!(
                 "the signing authority ends at {}, less than one leaf life ({}) from now; activate a new one",
-                moment(active.not_after()),
+                active.end(),
                 identity::duration::print(leaf_life)
             ))),
         }
     }
 
-    fn warn_of_end(&self, end: OffsetDateTime) {
+    fn warn_of_end(&self, end: &str) {
         let mut last = self
             .warned_at
             .lock()
@@ -267,8 +268,7 @@ impl Keeper {
         if last.is_none_or(|last| last.elapsed() >= WARN_EVERY) {
             *last = Some(Instant::now());
             tracing::warn!(
-                "the signing authority ends at {}, past the middle of its life; prepare and activate a new one",
-                moment(end)
+                "the signing authority ends at {end}, past the middle of its life; prepare and activate a new one"
             );
         }
     }
@@ -350,6 +350,10 @@ fn is_fresh(validity: Validity, now: OffsetDateTime) -> bool {
 /// What is left; zero if it is past.
 fn until(due: OffsetDateTime, now: OffsetDateTime) -> Duration {
     Duration::try_from(due - now).unwrap_or_default()
+}
+
+fn rejected(why: &str) -> String {
+    format!("clients reject what the signing authority signs: {why}; activate another")
 }
 
 async fn follow_health(mut health: watch::Receiver<Option<String>>, recording: Condition) {

@@ -111,6 +111,9 @@ pub struct Issued {
     /// may be presented with that certificate, which this record shows to be a fork.
     #[prost(int64, tag = "18")]
     pub parent_not_after: i64,
+    /// Which certificate of its authority's key it was signed under: see `AuthorityRow::generation`.
+    #[prost(uint32, tag = "19")]
+    pub authority_generation: u32,
 }
 
 /// How the first certificate of a lineage was admitted.

@@ -48,7 +48,8 @@ pub use medium::{Medium, Records};
 pub use memory::MemoryStore;
 pub use revocation::{Revocation, Selection};
 pub use rows::{
-    AuthorityRow, CrlRow, InstanceRow, Redemption, ResourceRow, RevocationRow, RowKey, RowKind, TokenRow,
+    AuthorityRow, CrlRow, EarlierCertificate, InstanceRow, Redemption, ResourceRow, RevocationRow, RowKey,
+    RowKind, TokenRow,
 };
 pub use state::{Place, State, TOKEN_REGISTRATION_NAMESPACE, TOKEN_REGISTRATION_PREFIX};
 

@@ -1,6 +1,7 @@
 //! Rows of state: what the authority consults while it decides, as protobuf messages under keys that sort by kind. Field numbers
 //! are the format of the record: they are never used again for something else.
 
+use identity::{KeyDigest, Leaf};
 use prost::Message;
 
 /// One row of state. Its key is made of its content: see [`Row::key`].
@@ -176,8 +177,34 @@ pub struct AuthorityRow {
     /// When another took its place; 0: it is active.
     #[prost(int64, tag = "5")]
     pub replaced_at: i64,
-    /// Latest notAfter among its leaves.
+    /// Latest notAfter among its leaves, under whichever certificate of its key they were signed.
     #[prost(int64, tag = "6")]
+    pub last_leaf_ends: i64,
+    /// How many certificates its key had before this one.
+    #[prost(uint32, tag = "7")]
+    pub generation: u32,
+    /// The certificates that its key had before, oldest first, as long as leaves signed under them may be valid.
+    #[prost(message, repeated, tag = "8")]
+    pub earlier: Vec<EarlierCertificate>,
+}
+
+/// A certificate that another one for the same key took the place of.
+#[derive(Clone, PartialEq, Message)]
+pub struct EarlierCertificate {
+    /// How many certificates the key had before it.
+    #[prost(uint32, tag = "1")]
+    pub generation: u32,
+    /// The certificate and those above it, without the root.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub chain: Vec<Vec<u8>>,
+    /// The root.
+    #[prost(bytes = "vec", tag = "3")]
+    pub root: Vec<u8>,
+    /// When it was replaced, in seconds since 1970.
+    #[prost(int64, tag = "4")]
+    pub replaced_at: i64,
+    /// Latest notAfter among the leaves signed under it.
+    #[prost(int64, tag = "5")]
     pub last_leaf_ends: i64,
 }
 
@@ -255,6 +282,19 @@ pub(super) fn compromised_key(key_digest: &[u8]) -> RowKey {
 
 pub(super) fn authority_key(key_id: &[u8]) -> RowKey {
     named(prefix::AUTHORITY, &[key_id])
+}
+
+/// Digests of the keys that an authority and the certificates above it have, the earlier ones included.
+pub(super) fn authority_keys(row: &AuthorityRow) -> impl Iterator<Item = KeyDigest> {
+    let earlier = row
+        .earlier
+        .iter()
+        .flat_map(|own| own.chain.iter().chain([&own.root]));
+    row.chain
+        .iter()
+        .chain([&row.root])
+        .chain(earlier)
+        .filter_map(|certificate| Some(Leaf::parse(certificate).ok()?.key_digest()))
 }
 
 pub(super) fn crl_key(authority: &[u8]) -> RowKey {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use identity::Serial;
+use identity::{KeyDigest, Serial};
 
 use super::bindings::{Bindings, KeyUse};
 use super::entry::{Entry, Issued, Snapshot, fingerprint};
@@ -24,6 +24,8 @@ pub const TOKEN_REGISTRATION_PREFIX: &str = "token-";
 pub struct State {
     position: u64,
     rows: BTreeMap<RowKey, RowKind>,
+    /// Digests of the keys of authorities and of the certificates above them: derived from the rows.
+    authority_keys: Vec<KeyDigest>,
     bindings: Bindings,
     recent: Recent,
 }
@@ -133,6 +135,13 @@ impl State {
         self.authorities().find(|row| row.replaced_at == 0)
     }
 
+    /// Whether the key with this digest is that of an authority, or of a certificate above one: no leaf may have it.
+    pub(super) fn is_authority_key(&self, key_digest: &[u8]) -> bool {
+        self.authority_keys
+            .iter()
+            .any(|known| known.as_bytes() == key_digest)
+    }
+
     /// The number of the last CRL of this authority; 0 before the first.
     pub fn crl_number(&self, authority: &[u8]) -> u64 {
         match self.row(&rows::crl_key(authority)) {
@@ -179,7 +188,9 @@ impl State {
             self.put(row);
         }
         for key in &entry.deletes {
-            self.rows.remove(key);
+            if let Some(RowKind::Authority(_)) = self.rows.remove(key) {
+                self.list_authority_keys();
+            }
         }
         if let Some(issued) = entry.issued {
             self.bindings.insert(position, keys);
@@ -192,6 +203,7 @@ impl State {
     /// Takes rows as they were at `position`.
     pub(super) fn restore(&mut self, position: u64, snapshot: Snapshot) {
         self.rows.clear();
+        self.authority_keys.clear();
         for row in snapshot.rows {
             self.put(row);
         }
@@ -218,14 +230,27 @@ impl State {
                 keep_end(&mut kind, known);
             }
             release_key(&mut self.bindings, &kind);
+            let is_authority = matches!(kind, RowKind::Authority(_));
             self.rows.insert(key, kind);
+            if is_authority {
+                self.list_authority_keys();
+            }
         }
+    }
+
+    fn list_authority_keys(&mut self) {
+        let keys = self.authorities().flat_map(rows::authority_keys).collect();
+        self.authority_keys = keys;
     }
 
     /// How long an authority, and a registration that a token brought along, must stay.
     fn note_end(&mut self, issued: &Issued) {
         if let Some(RowKind::Authority(row)) = self.rows.get_mut(&rows::authority_key(&issued.authority)) {
             row.last_leaf_ends = row.last_leaf_ends.max(issued.not_after);
+            let mut earlier = row.earlier.iter_mut();
+            if let Some(own) = earlier.find(|own| own.generation == issued.authority_generation) {
+                own.last_leaf_ends = own.last_leaf_ends.max(issued.not_after);
+            }
         }
         let token = issued
             .registration
@@ -262,6 +287,15 @@ fn keep_end(row: &mut RowKind, known: &RowKind) {
     match (row, known) {
         (RowKind::Authority(row), RowKind::Authority(known)) => {
             row.last_leaf_ends = row.last_leaf_ends.max(known.last_leaf_ends);
+            for own in &mut row.earlier {
+                let end = known
+                    .earlier
+                    .iter()
+                    .find(|other| other.generation == own.generation)
+                    .map(|other| other.last_leaf_ends)
+                    .or((known.generation == own.generation).then_some(known.last_leaf_ends));
+                own.last_leaf_ends = own.last_leaf_ends.max(end.unwrap_or_default());
+            }
         }
         (RowKind::Token(row), RowKind::Token(known)) => {
             row.last_leaf_ends = row.last_leaf_ends.max(known.last_leaf_ends);

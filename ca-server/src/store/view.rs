@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use identity::{Reason, Serial};
+use identity::{KeyDigest, Reason, Serial};
 use proto::Refusal;
 
 use super::bindings::Bindings;
@@ -24,6 +24,8 @@ pub(super) struct Draft {
     base: u64,
     entries: Vec<(Entry, Vec<(u8, u64)>)>,
     rows: HashMap<RowKey, Option<RowKind>>,
+    /// Keys of the authorities that these entries put.
+    authority_keys: Vec<KeyDigest>,
     bindings: Bindings,
 }
 
@@ -76,6 +78,9 @@ impl Draft {
     /// Adds an entry and returns the keys of its record.
     pub(super) fn add(&mut self, entry: Entry) -> &[(u8, u64)] {
         for row in &entry.puts {
+            if let Some(RowKind::Authority(authority)) = &row.kind {
+                self.authority_keys.extend(rows::authority_keys(authority));
+            }
             if let Some(key) = row.key() {
                 self.rows.insert(key, row.kind.clone());
             }
@@ -169,6 +174,12 @@ impl<'a> View<'a> {
 
     pub(super) fn is_compromised(&self, key_digest: &[u8]) -> bool {
         self.row(&rows::compromised_key(key_digest)).is_some()
+    }
+
+    /// Whether the key is that of an authority or of a certificate above one. One that this batch replaces is included.
+    pub(super) fn is_authority_key(&self, key_digest: &[u8]) -> bool {
+        let mut drafted = self.draft.authority_keys.iter();
+        drafted.any(|known| known.as_bytes() == key_digest) || self.state.is_authority_key(key_digest)
     }
 
     pub(super) fn authority(&self, key_id: &[u8]) -> Option<&'a AuthorityRow> {

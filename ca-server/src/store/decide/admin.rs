@@ -1,12 +1,14 @@
 //! What administrators decide: tokens, authorities, and the server's own CRL numbers.
 
-use identity::{Reason, hex};
+use identity::{Leaf, Reason, hex};
 use proto::Refusal;
 
 use super::{Change, Decision};
 use crate::store::command::Outcome;
-use crate::store::rows::{AuthorityRow, CrlRow, InstanceRow, ResourceRow, RowKind, TokenRow};
-use crate::store::view::View;
+use crate::store::rows::{
+    AuthorityRow, CrlRow, EarlierCertificate, InstanceRow, ResourceRow, RowKind, TokenRow,
+};
+use crate::store::view::{Hit, View};
 
 /// Who acts where nobody asked.
 pub(super) const SERVER: &str = "server";
@@ -97,6 +99,7 @@ pub(super) fn put_authority(
             "an authority without a subject key id, expected that of its certificate",
         ));
     }
+    has_no_leaf(view, &row)?;
     let mut change = Change::new(
         now,
         by,
@@ -119,10 +122,38 @@ pub(super) fn put_authority(
     row.replaced_at = 0;
     if let Some(known) = view.authority(&row.key_id) {
         row.last_leaf_ends = row.last_leaf_ends.max(known.last_leaf_ends);
+        row.generation = known.generation;
+        row.earlier.clone_from(&known.earlier);
+        if (&row.chain, &row.root) != (&known.chain, &known.root) {
+            row.generation += 1;
+            row.earlier.push(EarlierCertificate {
+                generation: known.generation,
+                chain: known.chain.clone(),
+                root: known.root.clone(),
+                replaced_at: now,
+                last_leaf_ends: known.last_leaf_ends,
+            });
+        }
     }
     change.put(RowKind::Authority(row));
     change.revise(view);
     Ok(change.into_decision(Outcome::Done))
+}
+
+/// An authority's key has no valid leaf. A leaf recorded since activation began is seen here; later ones are refused.
+fn has_no_leaf(view: &View<'_>, row: &AuthorityRow) -> Result<(), Refusal> {
+    let Some(own) = row.chain.first().and_then(|own| Leaf::parse(own).ok()) else {
+        return Ok(());
+    };
+    let key = own.key_digest();
+    match view.valid_of_key(key.as_bytes())? {
+        Hit::None => Ok(()),
+        _ => Err(Refusal::new(
+            Reason::KeyBound,
+            format!("key: {key} has a certificate, expected a key that nothing else uses; prepare another"),
+        )
+        .with("found", key)),
+    }
 }
 
 pub(super) fn put_crl(

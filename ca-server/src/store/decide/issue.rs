@@ -44,6 +44,13 @@ pub(in crate::store) fn judge(view: &View<'_>, facts: &IssueFacts) -> Result<Ver
         )
         .with("found", hex::encode(&facts.key_digest)));
     }
+    if view.is_authority_key(&facts.key_digest) {
+        return Err(Refusal::new(
+            Reason::KeyIsAuthority,
+            "the key belongs to an authority, expected a key of the caller's own",
+        )
+        .with("found", hex::encode(&facts.key_digest)));
+    }
     if let Some(parent) = &facts.parent {
         parent_is_valid(view, parent)?;
     }

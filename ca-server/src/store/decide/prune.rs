@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::admin::SERVER;
 use super::{Change, Decision};
 use crate::store::command::Outcome;
-use crate::store::rows::{self, AuthorityRow, ResourceRow, TokenRow};
+use crate::store::rows::{self, AuthorityRow, ResourceRow, RowKind, TokenRow};
 use crate::store::state::TOKEN_REGISTRATION_NAMESPACE;
 use crate::store::view::View;
 
@@ -51,6 +51,22 @@ pub(super) fn prune(view: &View<'_>, now: i64) -> Decision {
     for authority in authorities.filter(|row| has_ended(row, now)) {
         change.delete(rows::authority_key(&authority.key_id));
         moves = true;
+    }
+    let authorities = view.state.authorities();
+    let authorities = authorities.filter_map(|row| view.authority(&row.key_id));
+    for authority in authorities.filter(|row| !has_ended(row, now)) {
+        let (ended, kept): (Vec<_>, Vec<_>) = authority
+            .earlier
+            .iter()
+            .cloned()
+            .partition(|own| own.last_leaf_ends.max(own.replaced_at) < now - KEEP_ENDED);
+        if !ended.is_empty() {
+            change.put(RowKind::Authority(AuthorityRow {
+                earlier: kept,
+                ..authority.clone()
+            }));
+            moves = true;
+        }
     }
     if change.is_empty() {
         return Decision::unchanged(Outcome::Done);

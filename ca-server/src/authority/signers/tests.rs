@@ -1,0 +1,252 @@
+//! Another certificate for the key of an active authority, as a company renews its sub-CA.
+
+use std::time::Duration;
+
+use identity::{KeyDigest, Leaf, PeerVerifier, Usage};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
+    SanType, SignatureAlgorithm,
+};
+
+use super::*;
+use crate::authority::bench::{A, Ask, Bench, NOW, csr, key, nobody};
+use crate::authority::crl::Crls;
+use crate::authority::lifecycle;
+use crate::http::Published;
+use crate::store::Command;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A root outside of Signet.
+struct Company {
+    issuer: Issuer<'static, KeyPair>,
+    root: CertificateDer<'static>,
+}
+
+struct Public(Vec<u8>);
+
+impl PublicKeyData for Public {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}
+
+fn params(name: &str, life: Duration) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = true;
+    params.not_before = NOW - DAY;
+    params.not_after = NOW + life;
+    params
+}
+
+impl Company {
+    fn new(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let params = params(name, 1000 * DAY);
+        let root = params.self_signed(&key).unwrap().der().clone();
+        Self {
+            issuer: Issuer::new(params, key),
+            root,
+        }
+    }
+
+    /// Certifies the key of the bench's active authority under this name.
+    fn certify(&self, bench: &Bench, name: &str, life: Duration) -> CertificateDer<'static> {
+        let key_id = bench.signers.current().active().unwrap().key_id().to_vec();
+        self.certify_as(bench, name, &key_id, life)
+    }
+
+    fn certify_as(
+        &self,
+        bench: &Bench,
+        name: &str,
+        key_id: &[u8],
+        life: Duration,
+    ) -> CertificateDer<'static> {
+        let signers = bench.signers.current();
+        let active = signers.active().unwrap();
+        let spki = active.public_key().spki_der();
+        let mut params = params(name, life);
+        params.subject_alt_names = vec![SanType::URI("spiffe://example.org".try_into().unwrap())];
+        params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(key_id.to_vec());
+        let public = Public(spki[spki.len() - 65..].to_vec());
+        params.signed_by(&public, &self.issuer).unwrap().der().clone()
+    }
+
+    async fn renew(&self, bench: &Bench, name: &str, life: Duration) -> CertificateDer<'static> {
+        let certificate = self.certify(bench, name, life);
+        self.activate(bench, certificate).await
+    }
+
+    async fn activate(&self, bench: &Bench, certificate: CertificateDer<'static>) -> CertificateDer<'static> {
+        let store = bench.store.as_ref();
+        let chain = [certificate.clone()];
+        lifecycle::activate(&chain, &self.root, &bench.signers, store, "test", bench.now())
+            .await
+            .unwrap();
+        certificate
+    }
+}
+
+async fn bench() -> Bench {
+    let bench = Bench::new().await;
+    bench
+        .apply(
+            "a",
+            serde_json::json!({ "spiffeId": A, "callers": ["token"], "maxLife": "24h" }),
+        )
+        .await;
+    bench
+}
+
+fn verify(bench: &Bench, chain: &[CertificateDer<'_>]) {
+    let verifier = PeerVerifier::new(&bench.signers.bundle());
+    verifier.verify(chain, Usage::Client, bench.now()).unwrap();
+}
+
+#[tokio::test]
+async fn another_certificate_for_the_key_of_the_active_authority_is_in_service_immediately() {
+    let bench = bench().await;
+    let crls = Crls::new(
+        Arc::clone(&bench.store),
+        Arc::clone(&bench.signers),
+        bench.judge().clock,
+    );
+    crls.update().await.unwrap();
+    let key_id = bench.signers.current().active().unwrap().key_id().to_vec();
+    let first_crl = crls.crl(&key_id).unwrap();
+
+    let company = Company::new("Company root");
+    let certificate = company.renew(&bench, "Company sub-CA", DAY / 2).await;
+    let set = bench.signers.current();
+    let active = set.active().unwrap();
+    assert_eq!((active.key_id(), active.generation()), (key_id.as_slice(), 1));
+    assert_eq!(
+        active.not_after(),
+        NOW + DAY / 2,
+        "the end of the new certificate"
+    );
+    assert_eq!(bench.signers.bundle().roots().len(), 2);
+    assert_eq!(crls.authority(&key_id).unwrap(), &*certificate);
+
+    let leaf = bench.enrol("t", A, "a").await;
+    assert_eq!(leaf.chain[1], certificate);
+    verify(&bench, &leaf.chain);
+    crls.update().await.unwrap();
+    let crl = crls.crl(&key_id).unwrap();
+    assert_ne!(crl, first_crl);
+    let name = b"Company sub-CA";
+    assert!(
+        crl.windows(name.len()).any(|window| window == name),
+        "its issuer is the new name"
+    );
+    assert_eq!(bench.store.read().crl_number(&key_id), 2, "the numbers go on");
+}
+
+#[tokio::test]
+async fn a_repeated_answer_comes_with_the_chain_under_which_its_leaf_was_signed() {
+    let bench = bench().await;
+    let token = bench.token("t", A, "a", |_| ()).await;
+    let ask = Ask {
+        bearer: Some(&token),
+        ..Ask::default()
+    };
+    let request = csr(&key(), &[]);
+    let first = bench.issue(&nobody(), &request, ask).await.unwrap();
+    let company = Company::new("Company root");
+    company.renew(&bench, "Company sub-CA", 300 * DAY).await;
+    let again = bench.issue(&nobody(), &request, ask).await.unwrap();
+    assert_eq!(again.chain, first.chain);
+    verify(&bench, &again.chain);
+
+    // The old root leaves the bundle with the last leaf under it.
+    bench.later(2 * DAY);
+    bench.submit(Command::Prune).await;
+    bench.signers.follow(bench.store.as_ref(), bench.now()).unwrap();
+    assert_eq!(bench.signers.bundle().roots(), [company.root]);
+}
+
+#[tokio::test]
+async fn a_key_that_got_another_key_id_outlives_the_authority_of_the_first() {
+    let bench = bench().await;
+    let company = Company::new("Company root");
+    let certificate = company.certify_as(&bench, "Company sub-CA", &[7; 20], 300 * DAY);
+    company.activate(&bench, certificate).await;
+    bench.later(2 * DAY);
+    bench.submit(Command::Prune).await;
+    bench.signers.follow(bench.store.as_ref(), bench.now()).unwrap();
+    assert_eq!(bench.store.read().authorities().count(), 1);
+    let digest = bench.signers.current().active().unwrap().public_key().digest();
+    let trust_domain = bench.signers.trust_domain();
+    assert!(bench.signers.keys().load(trust_domain, digest).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_unchanged_authority_keeps_its_loaded_key_and_a_reloaded_one_signs_alike() {
+    let bench = bench().await;
+    let before = Arc::clone(bench.signers.current().active().unwrap());
+    bench
+        .apply(
+            "b",
+            serde_json::json!({ "spiffeId": "spiffe://example.org/b", "callers": ["token"] }),
+        )
+        .await;
+    bench.signers.follow(bench.store.as_ref(), bench.now()).unwrap();
+    assert!(Arc::ptr_eq(&before, bench.signers.current().active().unwrap()));
+    let company = Company::new("Company root");
+    company.renew(&bench, "Company sub-CA", 300 * DAY).await;
+    let restarted = Signers::new(
+        bench.signers.trust_domain().clone(),
+        bench.signers.keys().clone(),
+        None,
+    );
+    restarted.follow(bench.store.as_ref(), bench.now()).unwrap();
+    let (live, loaded) = (bench.signers.current(), restarted.current());
+    let (live, loaded) = (live.active().unwrap(), loaded.active().unwrap());
+    assert_eq!(live.chain(), loaded.chain());
+    assert_eq!(
+        (live.validity(), live.generation()),
+        (loaded.validity(), loaded.generation())
+    );
+    assert_eq!(restarted.bundle().roots(), bench.signers.bundle().roots());
+}
+
+#[tokio::test]
+async fn an_authority_whose_intermediate_expired_is_loaded_and_reports_which() {
+    let bench = bench().await;
+    let company = Company::new("Company root");
+    company
+        .renew(&bench, "Company sub-CA", Duration::from_secs(60))
+        .await;
+    let digest: KeyDigest = bench.signers.current().active().unwrap().public_key().digest();
+    bench.later(DAY);
+    let restarted = Signers::new(
+        bench.signers.trust_domain().clone(),
+        bench.signers.keys().clone(),
+        None,
+    );
+    restarted.follow(bench.store.as_ref(), bench.now()).unwrap();
+    let set = restarted.current();
+    let active = set.active().unwrap();
+    assert_eq!(active.public_key().digest(), digest);
+    assert!(active.not_after() < bench.now());
+    assert_eq!(active.trouble(), None, "expiry is reported on its own");
+    let token = bench.token("t", A, "a", |_| ()).await;
+    let ask = Ask {
+        bearer: Some(&token),
+        ..Ask::default()
+    };
+    assert_eq!(
+        bench.refused(&nobody(), &csr(&key(), &[]), ask).await,
+        Reason::AuthorityEnded
+    );
+    assert!(Leaf::parse(&active.chain()[0]).is_ok());
+}
