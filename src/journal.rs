@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::path::Path;
 
 use ca_server::store::Entry;
-use ca_server::store::entry::{KIND_ENTRY, KIND_SNAPSHOT, Snapshot};
+use ca_server::store::entry::{
+    KIND_ENTRY, KIND_SNAPSHOT, KIND_SNAPSHOT_END, KIND_SNAPSHOT_PART, Snapshot, SnapshotPart,
+};
 use clap::Subcommand;
 use identity::{Facts, Reason, hex};
 use journal::{Hash, Stored, Verified};
@@ -108,6 +110,14 @@ fn line(stored: &Stored) -> Result<Value, Failure> {
         KIND_SNAPSHOT => {
             let snapshot = Snapshot::decode(stored.payload.as_slice()).map_err(wrong)?;
             json!({ "position": position, "at": at(snapshot.at), "snapshot": { "rows": snapshot.rows.len() } })
+        }
+        KIND_SNAPSHOT_PART | KIND_SNAPSHOT_END => {
+            let part = SnapshotPart::decode(stored.payload.as_slice()).map_err(wrong)?;
+            let is_complete = stored.kind == KIND_SNAPSHOT_END;
+            json!({
+                "position": position, "at": at(part.at),
+                "snapshot": { "rows": part.rows.len(), "part": true, "complete": is_complete },
+            })
         }
         other => json!({ "position": position, "kind": other }),
     })

@@ -22,6 +22,10 @@ const SYNC_BOUNDS: [f64; 12] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5,
 ];
 
+/// Outcomes of snapshots.
+const WRITTEN: &str = "written";
+const FAILED: &str = "failed";
+
 /// The counters of one server. Each is an atomic or a lock held for nanoseconds.
 #[derive(Debug)]
 pub struct Metrics {
@@ -33,6 +37,7 @@ pub struct Metrics {
     issue_duration: Histogram,
     in_flight: Gauge,
     sync_duration: Histogram,
+    snapshots: Family<SnapshotLabels, Counter>,
     authority_not_after: Gauge,
     clock_disputed: Gauge,
 }
@@ -46,6 +51,11 @@ struct IssuedLabels {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
     reason: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SnapshotLabels {
+    outcome: &'static str,
 }
 
 /// A request in work; it is counted until this is dropped.
@@ -65,11 +75,15 @@ impl Metrics {
             issue_duration: Histogram::new(ISSUE_BOUNDS),
             in_flight: Gauge::default(),
             sync_duration: Histogram::new(SYNC_BOUNDS),
+            snapshots: Family::default(),
             authority_not_after: Gauge::default(),
             clock_disputed: Gauge::default(),
         };
         for reason in Reason::ALL {
             let _at_zero = metrics.refusals.get_or_create(&RefusalLabels::from(reason));
+        }
+        for outcome in [WRITTEN, FAILED] {
+            let _at_zero = metrics.snapshots.get_or_create(&SnapshotLabels { outcome });
         }
         metrics.show_in(registry);
         metrics
@@ -117,6 +131,11 @@ impl Metrics {
             "One batch of the journal, written and synced",
             Unit::Seconds,
             self.sync_duration.clone(),
+        );
+        registry.register(
+            "signet_snapshots",
+            "Snapshots of the state for the journal, by outcome",
+            self.snapshots.clone(),
         );
         registry.register_with_unit(
             "signet_authority_not_after",
@@ -167,6 +186,12 @@ impl Metrics {
     /// The journal wrote and synced one batch.
     pub fn journal_synced(&self, took: Duration) {
         self.sync_duration.observe(took.as_secs_f64());
+    }
+
+    /// A snapshot of the state is complete in the journal, or could not be written.
+    pub fn snapshot_ended(&self, is_complete: bool) {
+        let outcome = if is_complete { WRITTEN } else { FAILED };
+        self.snapshots.get_or_create(&SnapshotLabels { outcome }).inc();
     }
 
     /// The active signing authority ends then.

@@ -32,10 +32,23 @@ use crate::clock::ServerClock;
 use crate::config::{AuditSink, Mode, ServerArgs, ServerName, Settings};
 use crate::metrics::Metrics;
 use crate::registration::{Profiles, Registrations};
-use crate::store::{Command, EmbeddedStore, Refused, Store};
+use crate::store::{Command, EmbeddedStore, Observer, Refused, Store};
 use crate::tls::ServerCertificate;
 use keeper::Keeper;
 use listeners::Listeners;
+
+/// Counts what the store does.
+struct StoreMetrics(Arc<Metrics>);
+
+impl Observer for StoreMetrics {
+    fn synced(&self, took: Duration) {
+        self.0.journal_synced(took);
+    }
+
+    fn snapshot_ended(&self, is_complete: bool) {
+        self.0.snapshot_ended(is_complete);
+    }
+}
 
 /// How long the audit log may take for its last lines.
 const AUDIT_END: Duration = Duration::from_secs(2);
@@ -144,7 +157,7 @@ impl Server {
         let store = Arc::new(EmbeddedStore::open(
             folder.path(),
             Arc::clone(&clock),
-            move |took| observer.journal_synced(took),
+            StoreMetrics(observer),
         )?);
         let trust_domain = settle(
             store.as_ref(),

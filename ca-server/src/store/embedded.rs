@@ -12,7 +12,7 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use identity::Clock;
 use journal::{Head, Journal, Opened, Options, Reader, Record, Stored};
@@ -20,11 +20,13 @@ use prost::Message;
 use proto::Refusal;
 
 use super::bindings::Bindings;
-use super::entry::{Entry, KIND_ENTRY, KIND_SNAPSHOT, Snapshot};
+use super::entry::{
+    Entry, KIND_ENTRY, KIND_SNAPSHOT, KIND_SNAPSHOT_END, KIND_SNAPSHOT_PART, Snapshot, SnapshotPart,
+};
 use super::error::{StoreError, io_error};
 use super::health::Health;
 use super::journaled::{Journaled, Start};
-use super::medium::{Medium, Records};
+use super::medium::{Medium, Observer, Records};
 use super::rows::{RowKey, RowKind};
 use super::state::State;
 use super::view::unreadable;
@@ -41,22 +43,17 @@ pub struct Embedded {
     journal: Journal,
     reader: Reader,
     index: Index,
-    observe_sync: Box<dyn Fn(Duration) + Send>,
+    observer: Box<dyn Observer>,
 }
 
 impl EmbeddedStore {
     /// Opens the store of a data folder, or makes one. Reads the newest snapshot and what follows it, or, after a clean stop, the
-    /// index; where certificates are recorded that still count is read beside the first decisions. `observe_sync` is told how long
-    /// each batch took to become durable.
+    /// index; where certificates are recorded that still count is read beside the first decisions.
     ///
     /// # Errors
     /// `Journal` with file and position if the journal is damaged, in use, newer, or ends before what the index knows;
     /// `KeyMissing`; `Entry`; `Io`.
-    pub fn open(
-        data_dir: &Path,
-        clock: Arc<dyn Clock>,
-        observe_sync: impl Fn(Duration) + Send + 'static,
-    ) -> Result<Self, StoreError> {
+    pub fn open(data_dir: &Path, clock: Arc<dyn Clock>, observer: impl Observer) -> Result<Self, StoreError> {
         let journal_dir = data_dir.join("journal");
         let index_dir = data_dir.join("index");
         for dir in [&journal_dir, &index_dir, &data_dir.join("keys")] {
@@ -75,7 +72,7 @@ impl EmbeddedStore {
         }
         let (state, table) = load(&reader, if clean { found } else { found.distrusted() })?;
         let state = Arc::new(RwLock::new(state));
-        let snapshot = reader.newest_of_kind(KIND_SNAPSHOT)?.unwrap_or(0);
+        let snapshot = newest_snapshot(&reader)?.map_or(0, |snapshot| snapshot.position);
         let spawned = |error| io_error("start a thread for", &index_dir)(error);
         let health = Arc::<Health>::default();
         let index = Index::start(&index_dir, table, Arc::clone(&state), Arc::clone(&health))?;
@@ -86,7 +83,7 @@ impl EmbeddedStore {
             journal,
             reader: reader.clone(),
             index,
-            observe_sync: Box::new(observe_sync),
+            observer: Box::new(observer),
         };
         Self::start(Start {
             medium,
@@ -115,10 +112,42 @@ fn load(reader: &Reader, found: Found) -> Result<(State, Option<table::Table>), 
     Ok((state, table))
 }
 
+/// The newest snapshot that is complete.
+struct Newest {
+    /// Position of its first record.
+    begins: u64,
+    /// Position of the record that completed it.
+    position: u64,
+}
+
+fn newest_snapshot(reader: &Reader) -> Result<Option<Newest>, StoreError> {
+    let whole = reader.newest_of_kind(KIND_SNAPSHOT)?.unwrap_or(0);
+    let end = reader.newest_of_kind(KIND_SNAPSHOT_END)?.unwrap_or(0);
+    let position = whole.max(end);
+    if position == 0 {
+        return Ok(None);
+    }
+    let begins = match reader.read(position)? {
+        Some(stored) if stored.kind == KIND_SNAPSHOT_END => {
+            let part = SnapshotPart::decode(stored.payload.as_slice()).map_err(unreadable_at(position))?;
+            part.begins
+        }
+        _ => position,
+    };
+    Ok(Some(Newest { begins, position }))
+}
+
+fn unreadable_at(position: u64) -> impl Fn(prost::DecodeError) -> StoreError {
+    move |error| StoreError::Entry {
+        position,
+        why: error.to_string(),
+    }
+}
+
 /// From the newest snapshot and what follows it.
 fn rebuild(reader: &Reader) -> Result<State, StoreError> {
     let mut state = State::default();
-    let from = reader.newest_of_kind(KIND_SNAPSHOT)?.unwrap_or(1);
+    let from = newest_snapshot(reader)?.map_or(1, |snapshot| snapshot.begins);
     for stored in reader.scan(from) {
         let Stored {
             position,
@@ -126,10 +155,7 @@ fn rebuild(reader: &Reader) -> Result<State, StoreError> {
             payload,
             ..
         } = stored?;
-        let unreadable = |error: prost::DecodeError| StoreError::Entry {
-            position,
-            why: error.to_string(),
-        };
+        let unreadable = unreadable_at(position);
         match kind {
             KIND_ENTRY => {
                 let entry = Entry::decode(payload.as_slice()).map_err(unreadable)?;
@@ -139,6 +165,11 @@ fn rebuild(reader: &Reader) -> Result<State, StoreError> {
             KIND_SNAPSHOT => {
                 let snapshot = Snapshot::decode(payload.as_slice()).map_err(unreadable)?;
                 state.restore(position, snapshot);
+            }
+            // Those of a later snapshot that was not completed are as good: they hold what the entries before them came to.
+            KIND_SNAPSHOT_PART | KIND_SNAPSHOT_END => {
+                let part = SnapshotPart::decode(payload.as_slice()).map_err(unreadable)?;
+                state.restore_part(position, part);
             }
             other => {
                 return Err(StoreError::Entry {
@@ -155,7 +186,7 @@ impl Medium for Embedded {
     fn append(&mut self, records: &[Record]) -> Result<(), String> {
         let began = Instant::now();
         self.journal.append(records).map_err(|error| error.to_string())?;
-        (self.observe_sync)(began.elapsed());
+        self.observer.synced(began.elapsed());
         Ok(())
     }
 
@@ -171,6 +202,10 @@ impl Medium for Embedded {
                 .checked_sub(1)
                 .is_none_or(|at| segments[at].latest_expiry < now)
         }
+    }
+
+    fn snapshot_ended(&mut self, is_complete: bool) {
+        self.observer.snapshot_ended(is_complete);
     }
 
     fn close(self) -> Result<(), StoreError> {

@@ -9,6 +9,10 @@ use super::rows::Row;
 pub const KIND_ENTRY: u8 = 1;
 /// Number of a journal record's kind: every row of state at that moment.
 pub const KIND_SNAPSHOT: u8 = 2;
+/// Number of a journal record's kind: the rows of one range of keys, part of a snapshot that is larger than one record.
+pub const KIND_SNAPSHOT_PART: u8 = 3;
+/// Number of a journal record's kind: the last part, which completes such a snapshot.
+pub const KIND_SNAPSHOT_END: u8 = 4;
 
 /// Fields of the inventory, each with a 64-bit fingerprint per entry.
 pub mod field {
@@ -165,6 +169,27 @@ pub struct Snapshot {
     /// The rows, in the order of their keys.
     #[prost(message, repeated, tag = "2")]
     pub rows: Vec<Row>,
+}
+
+/// The rows of one range of keys at one position of the journal. Entries lie between the parts of a snapshot: a start applies all of
+/// them from the first part on, and replaces a part's range when it comes to the part.
+#[derive(Clone, PartialEq, Message)]
+pub struct SnapshotPart {
+    /// When it was taken, in seconds since 1970.
+    #[prost(int64, tag = "1")]
+    pub at: i64,
+    /// The range begins after this key; empty: with the first.
+    #[prost(bytes = "vec", tag = "2")]
+    pub after: Vec<u8>,
+    /// The range ends with this key; empty: it has no end.
+    #[prost(bytes = "vec", tag = "3")]
+    pub through: Vec<u8>,
+    /// The rows, in the order of their keys.
+    #[prost(message, repeated, tag = "4")]
+    pub rows: Vec<Row>,
+    /// Position of the first part; 0 in that part.
+    #[prost(uint64, tag = "5")]
+    pub begins: u64,
 }
 
 /// First eight bytes of the SHA-256 of the parts, each with its length: a place in an index, confirmed in the record.

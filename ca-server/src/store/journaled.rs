@@ -20,13 +20,14 @@ use super::error::StoreError;
 use super::gather::Gather;
 use super::health::{Health, INTERVAL};
 use super::medium::{Medium, Records};
+use super::snapshots::Snapshots;
 use super::state::State;
 use super::view::{Draft, View};
 use super::writer::{Message, SOUND, Shared, Writer, closed};
 use super::{Store, decide, prefetched};
 
 /// Commands that may wait for the writer. Requests are limited before (`limits.inFlight`); this bounds what comes without a limit.
-const QUEUE: usize = 4096;
+pub(super) const QUEUE: usize = 4096;
 /// How long a store may take to close, snapshot and index included.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 /// The same while the journal does not answer: it is given a last chance.
@@ -83,7 +84,7 @@ impl<M: Medium> Journaled<M> {
             shared: Arc::clone(&shared),
             clock,
             messages,
-            snapshot,
+            snapshots: Snapshots::after(snapshot),
             pruned: None,
             gather: Gather::default(),
         };

@@ -1,6 +1,7 @@
 //! What a store of this house is kept on: something that appends durably, and something that finds again.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use journal::{Head, Record};
 use proto::Refusal;
@@ -32,6 +33,28 @@ pub trait Medium: Send + 'static {
     /// Tells of a position whether all certificates recorded there have ended before `now`.
     fn has_ended(&self, now: i64) -> impl Fn(u64) -> bool;
 
+    /// A snapshot is complete, or could not be written.
+    fn snapshot_ended(&mut self, is_complete: bool) {
+        let _ = is_complete;
+    }
+
     /// Puts all away.
     fn close(self) -> Result<(), StoreError>;
+}
+
+/// Follows what a store does, for metrics. Called by the writer, which waits for it.
+pub trait Observer: Send + 'static {
+    /// A batch became durable, and took so long.
+    fn synced(&self, took: Duration);
+
+    /// A snapshot of the state is complete, or could not be written.
+    fn snapshot_ended(&self, is_complete: bool) {
+        let _ = is_complete;
+    }
+}
+
+impl<F: Fn(Duration) + Send + 'static> Observer for F {
+    fn synced(&self, took: Duration) {
+        self(took);
+    }
 }

@@ -21,6 +21,7 @@ mod prefetched;
 mod recent;
 pub mod revocation;
 mod rows;
+mod snapshots;
 mod state;
 mod view;
 mod writer;
@@ -44,7 +45,7 @@ pub use embedded::EmbeddedStore;
 pub use entry::{Entry, Issued, Origin, Refused};
 pub use error::StoreError;
 pub use journaled::Journaled;
-pub use medium::{Medium, Records};
+pub use medium::{Medium, Observer, Records};
 pub use memory::MemoryStore;
 pub use revocation::{Revocation, Selection};
 pub use rows::{

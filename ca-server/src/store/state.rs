@@ -1,6 +1,8 @@
 //! What the authority knows at one position of the record: rows, and where the certificates that still count are recorded.
 //! It is made by applying entries in their order, live and at a start alike, so that both give the same.
 
+mod parts;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -13,6 +15,8 @@ use super::rows::{
     self, AuthorityRow, CrlRow, InstanceRow, ResourceRow, RevocationRow, Row, RowKey, RowKind, TokenRow,
     prefix,
 };
+
+pub(super) use parts::Part;
 
 /// Namespace of the registrations that tokens bring along.
 pub const TOKEN_REGISTRATION_NAMESPACE: &str = "default";
@@ -213,14 +217,6 @@ impl State {
     /// Goes on to a position that changed nothing.
     pub(super) fn pass(&mut self, position: u64) {
         self.position = position;
-    }
-
-    /// All rows, for the record.
-    pub(super) fn snapshot(&self, at: i64) -> Snapshot {
-        Snapshot {
-            at,
-            rows: self.rows.values().cloned().map(Row::from).collect(),
-        }
     }
 
     /// A row of a kind that this program does not know is left out: a newer program's, which bars older ones by its format.

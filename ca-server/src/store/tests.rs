@@ -4,6 +4,7 @@ mod last_entry;
 mod outage;
 mod reopen;
 mod sequences;
+mod snapshots;
 mod stall;
 mod suite;
 mod support;

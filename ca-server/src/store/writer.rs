@@ -15,11 +15,12 @@ use tokio::sync::watch;
 use super::answer::Requester;
 use super::command::{Command, Outcome};
 use super::decide::{Decision, decide};
-use super::entry::{Entry, Issued, KIND_ENTRY, KIND_SNAPSHOT};
+use super::entry::{Entry, Issued, KIND_ENTRY};
 use super::error::StoreError;
 use super::gather::Gather;
 use super::health::{Health, Stage};
 use super::medium::{Medium, Records};
+use super::snapshots::Snapshots;
 use super::state::State;
 use super::view::{Draft, View};
 
@@ -27,14 +28,14 @@ use super::view::{Draft, View};
 const BATCH_COMMANDS: usize = 512;
 /// A batch ends when its entries have this many bytes, so that large documents never come near the journal's limit.
 const BATCH_BYTES: usize = 8 << 20;
-/// Entries between two snapshots: a start reads at most so many. Few in tests, so that they come to it.
-pub(super) const SNAPSHOT_EVERY: u64 = if cfg!(test) { 100 } else { 50_000 };
 /// How soon it tries again while it cannot record.
 const RETRY: Duration = Duration::from_secs(1);
 /// Time between two looks for rows that have ended.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// How long it waits for a message before it looks for such rows by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a close may take for its snapshot; the index that it leaves is enough for the next start.
+const CLOSE_SNAPSHOT_LIMIT: Duration = Duration::from_secs(3);
 /// Bindings of a certificate that expired are kept so long, for clocks that are set back without that being disputed; in
 /// seconds.
 pub(super) const KEEP_BINDINGS: i64 = 300;
@@ -61,8 +62,7 @@ pub(super) struct Writer<M> {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) messages: Arc<Mutex<Receiver<Message>>>,
-    /// Position of the newest snapshot.
-    pub(super) snapshot: u64,
+    pub(super) snapshots: Snapshots,
     /// When it last looked for rows that have ended.
     pub(super) pruned: Option<Instant>,
     pub(super) gather: Gather,
@@ -81,7 +81,11 @@ impl<M: Medium> Writer<M> {
     pub(super) fn run(mut self) {
         loop {
             let is_ill = self.shared.health.is_troubled();
-            let patience = if is_ill { RETRY } else { PATIENCE };
+            let patience = match is_ill {
+                true => RETRY,
+                false if self.snapshots.is_under_way() => Duration::ZERO,
+                false => PATIENCE,
+            };
             self.shared.health.pulse.end();
             let received = self.messages().recv_timeout(patience);
             match received {
@@ -91,6 +95,9 @@ impl<M: Medium> Writer<M> {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) if is_ill => self.probe(),
+                Err(RecvTimeoutError::Timeout) if self.snapshots.is_under_way() => {
+                    self.step_snapshot();
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     let batch = self.batch();
                     self.finish(batch);
@@ -188,8 +195,8 @@ impl<M: Medium> Writer<M> {
             if !changes.is_empty() {
                 self.medium.note(position, changes);
             }
-            if position >= self.snapshot + SNAPSHOT_EVERY {
-                self.take_snapshot();
+            if self.snapshots.is_due(position) {
+                self.step_snapshot();
             }
             return;
         }
@@ -230,26 +237,36 @@ impl<M: Medium> Writer<M> {
         self.finish(batch);
     }
 
-    /// A snapshot that cannot be written is tried again after the next batch.
-    fn take_snapshot(&mut self) {
-        let snapshot = self.shared.state.read().expect(SOUND).snapshot(self.now());
-        let record = Record {
-            kind: KIND_SNAPSHOT,
-            payload: snapshot.encode_to_vec(),
-            ..Record::default()
+    /// Writes the next record of a snapshot. Returns whether there is more to write.
+    fn step_snapshot(&mut self) -> bool {
+        let step = {
+            let state = self.shared.state.read().expect(SOUND);
+            self.snapshots.step(&state, self.now())
         };
-        if let Err(why) = self.medium.append(&[record]) {
-            tracing::warn!("no snapshot can be recorded, the next start reads more: {why}");
-            return;
+        self.shared.health.pulse.begin(Stage::Writing as u8);
+        let written = self.medium.append(std::slice::from_ref(&step.record));
+        self.shared.health.pulse.begin(Stage::Deciding as u8);
+        if let Err(why) = written {
+            let pause = self.snapshots.failed(Instant::now());
+            tracing::warn!(
+                "a snapshot cannot be written, the next start reads more: {why}; tried again in {pause:?}"
+            );
+            self.medium.snapshot_ended(false);
+            return false;
         }
         let position = self.shared.records.head().position;
-        self.snapshot = position;
         self.shared.state.write().expect(SOUND).pass(position);
+        let is_complete = self.snapshots.written(position, step);
+        if is_complete {
+            self.medium.snapshot_ended(true);
+        }
+        !is_complete
     }
 
     fn close(mut self, answer: &SyncSender<Result<(), StoreError>>) {
-        if self.snapshot != self.shared.records.head().position {
-            self.take_snapshot();
+        let until = Instant::now() + CLOSE_SNAPSHOT_LIMIT;
+        if !self.snapshots.is_at(self.shared.records.head().position) {
+            while self.step_snapshot() && Instant::now() < until {}
         }
         let Self { medium, messages, .. } = self;
         drop(answer.send(medium.close()));

@@ -18,6 +18,7 @@ use crate::store::entry::Snapshot;
 use crate::store::error::{StoreError, io_error};
 use crate::store::health::Health;
 use crate::store::rows::{Row, RowKey, RowKind};
+use crate::store::snapshots::PART_BYTES;
 use crate::store::state::State;
 
 /// How long a table that cannot be made, or does not keep up, is left alone.
@@ -248,8 +249,20 @@ impl Keeper {
         let dir = table_dir(&self.dir);
         Table::clear(&dir)?;
         let table = Table::open(&dir)?;
-        let (position, rows) = self.rows();
-        table.bring_to(position, &rows)?;
+        let mut after = Some(RowKey::new());
+        // In parts, so that the writer does not wait for the state. A row that changes meanwhile is noted after this.
+        while let Some(key) = after {
+            let (position, part) = {
+                let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+                (state.position(), state.part_after(&key, PART_BYTES))
+            };
+            let rows = part.rows.into_iter();
+            let rows: Rows = rows
+                .filter_map(|row| Some((row.key()?, Some(row.encode_to_vec()))))
+                .collect();
+            table.apply(position, &rows)?;
+            after = part.through;
+        }
         Ok(table)
     }
 

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use journal::JournalError;
 use tempfile::TempDir;
 
+use crate::store::snapshots::SNAPSHOT_EVERY;
 use crate::store::tests::support::{AUTHORITY, HOUR, Subject, TestClock, ask, open};
-use crate::store::writer::SNAPSHOT_EVERY;
 use crate::store::{EmbeddedStore, State, Store, StoreError};
 
 /// A store with something of each kind in it.
@@ -239,7 +240,7 @@ fn keys_and_folders_are_closed_to_others_and_syncs_are_told() {
     let clock = TestClock::new();
     let syncs = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&syncs);
-    let store = EmbeddedStore::open(dir.path(), clock.clone(), move |took| {
+    let store = EmbeddedStore::open(dir.path(), clock.clone(), move |took: Duration| {
         assert!(!took.is_zero());
         counted.fetch_add(1, Ordering::SeqCst);
     })
