@@ -178,7 +178,7 @@ async fn list(instance: &Instance, format: Format) -> Result<(), Failure> {
 }
 
 /// Only `prepare` makes a folder.
-fn expect_folder(instance: &Instance) -> Result<(), Failure> {
+pub(crate) fn expect_folder(instance: &Instance) -> Result<(), Failure> {
     let dir = instance.dir();
     if dir.is_dir() {
         return Ok(());
@@ -238,7 +238,7 @@ fn one_certificate(path: &Path) -> Result<CertificateDer<'static>, Failure> {
     }
 }
 
-fn failure(error: OfflineError) -> Failure {
+pub(crate) fn failure(error: OfflineError) -> Failure {
     match error {
         OfflineError::Refused(refusal) => refusal.into(),
         OfflineError::Folder(error) => Failure::new(Reason::Conflict, error),

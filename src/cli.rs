@@ -22,7 +22,7 @@ Usage: signet [OPTIONS] <VERB>
 
 Run
   up              One process: root, CA and embedded store, for one machine and for trying
-  server run      The CA
+  server          run | accept-clock: the CA, and an end to a dispute over its time
   health          Whether the server is live and ready; --wait waits for it
 Authority
   authority       prepare | activate | list: signing authorities under an off-line root

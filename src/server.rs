@@ -1,15 +1,21 @@
-//! `up` and `server run`: hand over to `ca_server`, and print where the server is once it is ready.
+//! `up` and `server run`: hand over to `ca_server`, and print where the server is once it is ready. `server accept-clock` ends a
+//! dispute over the time.
 
 use std::path::Path;
 
+use ca_server::authority::offline;
 use ca_server::config::{Mode, ServerArgs, Settings};
 use ca_server::server::{Ready, ServeError};
 use clap::Subcommand;
 use identity::Reason;
+use proto::v1;
+use proto::v1::clock_client::ClockClient;
 
 use crate::cli::Global;
 use crate::failure::{Failure, Place};
+use crate::instance::Instance;
 use crate::output::{self, Format};
+use crate::{authority, message};
 
 pub(crate) const UP_EXAMPLE: &str = "Example:\n  signet up --data ./signet --trust-domain example.org";
 
@@ -22,6 +28,15 @@ pub(crate) enum Verb {
         The first time it needs an authority: signet authority prepare, root-ca sign, signet authority activate."
     )]
     Run(Box<ServerArgs>),
+    /// Take the machine's wall clock as right, while the server does not believe it
+    #[command(
+        after_help = "Example:\n  signet health --data DIR; date; signet server accept-clock --data DIR\n\n\
+        A server whose wall clock jumps, or lies before the last entry of its journal, signs and deletes nothing until the clocks \
+        agree again, or the kernel calls the new time synchronised. Where no time service runs, set the clock, compare it with \
+        another, then accept it. The journal records who did, and both times. Without a dispute nothing changes. If no server runs \
+        on the folder, this ends a dispute that the next start would find."
+    )]
+    AcceptClock,
 }
 
 pub(crate) async fn up(args: ServerArgs, global: &Global) -> Result<(), Failure> {
@@ -29,8 +44,36 @@ pub(crate) async fn up(args: ServerArgs, global: &Global) -> Result<(), Failure>
 }
 
 pub(crate) async fn run(verb: Verb, global: &Global) -> Result<(), Failure> {
-    let Verb::Run(args) = verb;
-    serve(*args, Mode::Server, global.output).await
+    match verb {
+        Verb::Run(args) => serve(*args, Mode::Server, global.output).await,
+        Verb::AcceptClock => accept_clock(global).await,
+    }
+}
+
+async fn accept_clock(global: &Global) -> Result<(), Failure> {
+    let instance = Instance::locate(global)?;
+    let answer = if instance.is_served().await {
+        let mut client = ClockClient::new(instance.connect().await?);
+        client.accept_clock(v1::AcceptClockRequest {}).await?.into_inner()
+    } else {
+        authority::expect_folder(&instance)?;
+        let accepted = offline::accept_clock(instance.dir()).await;
+        accepted.map_err(authority::failure)?
+    };
+    output::show(
+        global.output,
+        &message::json("AcceptClockResponse", &answer),
+        || {
+            let wall = message::moment(answer.wall.as_ref());
+            match answer.accepted {
+                true => format!(
+                    "the wall clock is accepted, it read {wall}; before, {}",
+                    answer.dispute
+                ),
+                false => format!("the time is not disputed, nothing was changed; the wall clock read {wall}"),
+            }
+        },
+    )
 }
 
 async fn serve(args: ServerArgs, mode: Mode, format: Format) -> Result<(), Failure> {
@@ -64,10 +107,10 @@ fn text(ready: &Ready, mode: Mode) -> String {
         fact("roots", ready.bundle.display().to_string()),
     ];
     let facts = output::columns(&rows, 2);
-    let state = if ready.fingerprint.is_some() {
-        "is ready"
-    } else {
-        "runs and waits for an authority"
+    let state = match (ready.has_certificate, &ready.fingerprint) {
+        (true, _) => "is ready",
+        (false, None) => "runs and waits for an authority",
+        (false, Some(_)) => "runs and is not ready, `signet health` says why",
     };
     let headline = format!("signet {} {state}, pid {}", ready.version, ready.pid);
     match (mode, ready.admin_socket.parent()) {

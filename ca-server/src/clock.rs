@@ -56,6 +56,13 @@ pub struct Sample {
     boot: Duration,
 }
 
+impl Sample {
+    /// What the wall clock read.
+    pub fn wall(&self) -> OffsetDateTime {
+        self.wall
+    }
+}
+
 impl ServerClock {
     /// The clock of this machine.
     pub fn system() -> Self {

@@ -19,6 +19,7 @@ SERVICES = [
     b"signet.v1.Certificates",
     b"signet.v1.Resources",
     b"signet.v1.Authorities",
+    b"signet.v1.Clock",
     b"istio.v1.auth.IstioCertificateService",
 ]
 

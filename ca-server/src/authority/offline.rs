@@ -104,6 +104,28 @@ pub async fn list(data_dir: &Path) -> Result<Vec<v1::SigningAuthority>, OfflineE
     Ok(authorities)
 }
 
+/// Takes the wall clock as right where it lies before the journal's last entry. Without a server there is no other witness.
+pub async fn accept_clock(data_dir: &Path) -> Result<v1::AcceptClockResponse, OfflineError> {
+    let instance = Instance::open(data_dir, None, &[]).await?;
+    let sample = instance.clock.sample();
+    let dispute = instance.clock.dispute();
+    let accepted = match &dispute {
+        None => Ok(()),
+        Some(dispute) => {
+            let command = Command::AcceptTime {
+                at: sample.wall().unix_timestamp(),
+                dispute: dispute.to_string(),
+                by: "operator".to_owned(),
+            };
+            let recorded = answer(instance.store.submit(command)).await;
+            recorded.and_then(|_| instance.clock.accept(sample).map(drop))
+        }
+    };
+    instance.close()?;
+    accepted?;
+    Ok(crate::grpc::clock::message(sample.wall(), dispute.as_ref()))
+}
+
 impl Instance {
     async fn open(
         data_dir: &Path,

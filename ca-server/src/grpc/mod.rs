@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod authorities;
 pub mod certificates;
+pub mod clock;
 mod door;
 mod issue;
 mod istio;

@@ -9,6 +9,7 @@ use proto::istio::istio_certificate_service_server::{IstioCertificateServiceServ
 use proto::v1::authorities_server::{AuthoritiesServer, SERVICE_NAME as AUTHORITIES};
 use proto::v1::certificate_authority_server::{CertificateAuthorityServer, SERVICE_NAME as AUTHORITY};
 use proto::v1::certificates_server::{CertificatesServer, SERVICE_NAME as CERTIFICATES};
+use proto::v1::clock_server::{ClockServer, SERVICE_NAME as CLOCK};
 use proto::v1::resources_server::{ResourcesServer, SERVICE_NAME as RESOURCES};
 use proto::v1::tokens_server::{SERVICE_NAME as TOKENS, TokensServer};
 use tonic::transport::Server as Transport;
@@ -18,6 +19,7 @@ use tower::layer::util::{Identity, Stack};
 use super::admin::Admin;
 use super::authorities::AuthoritiesService;
 use super::certificates::CertificatesService;
+use super::clock::ClockService;
 use super::resources::ResourcesService;
 use super::tokens::TokensService;
 use super::{CertificateAuthorityService, DoorLayer, IstioCertificateService};
@@ -25,7 +27,15 @@ use crate::server::Server;
 use crate::store::Store;
 
 /// Names for the health service.
-pub const SERVICES: [&str; 6] = [AUTHORITY, TOKENS, CERTIFICATES, RESOURCES, AUTHORITIES, ISTIO];
+pub const SERVICES: [&str; 7] = [
+    AUTHORITY,
+    TOKENS,
+    CERTIFICATES,
+    RESOURCES,
+    AUTHORITIES,
+    CLOCK,
+    ISTIO,
+];
 
 /// Most requests under way on one connection; more wait in the client.
 const STREAMS: u32 = 256;
@@ -46,6 +56,7 @@ pub struct Services {
     certificates: CertificatesService,
     resources: ResourcesService,
     authorities: AuthoritiesService,
+    clock: ClockService,
 }
 
 /// HTTP/2 with the limits above.
@@ -84,7 +95,8 @@ impl Services {
             tokens: TokensService::new(admin.clone()),
             certificates: CertificatesService::new(admin.clone()),
             resources: ResourcesService::new(admin.clone()),
-            authorities: AuthoritiesService::new(admin, Arc::clone(&server.signers)),
+            authorities: AuthoritiesService::new(admin.clone(), Arc::clone(&server.signers)),
+            clock: ClockService::new(admin, Arc::clone(&server.clock)),
         }
     }
 
@@ -100,6 +112,7 @@ impl Services {
             certificates,
             resources,
             authorities,
+            clock,
         } = self.clone();
         let limit = MAX_MESSAGE_BYTES;
         transport
@@ -109,5 +122,6 @@ impl Services {
             .add_service(CertificatesServer::new(certificates).max_decoding_message_size(limit))
             .add_service(ResourcesServer::new(resources).max_decoding_message_size(limit))
             .add_service(AuthoritiesServer::new(authorities).max_decoding_message_size(limit))
+            .add_service(ClockServer::new(clock).max_decoding_message_size(limit))
     }
 }

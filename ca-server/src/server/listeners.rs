@@ -54,6 +54,7 @@ impl Listeners {
         Ok(Ready {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
+            has_certificate: server.certificate.is_present(),
             trust_domain: server.trust_domain.to_string(),
             root_namespace: server.settings.root_namespace().to_owned(),
             fingerprint: root.map(|root| root.to_string()),

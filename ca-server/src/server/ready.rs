@@ -20,6 +20,9 @@ pub struct Ready {
     pub version: &'static str,
     /// Process id: an old file after a kill names another.
     pub pid: u32,
+    /// Whether it has a certificate to present: it waits for an authority, or for the time.
+    #[serde(skip)]
+    pub has_certificate: bool,
     /// The trust domain.
     pub trust_domain: String,
     /// The namespace of the mesh's own policies.
