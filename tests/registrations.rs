@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::support::{Caller, Server, Wanted, fails, run, signet, wait_for};
+use crate::support::{Caller, Server, Settings, Wanted, fails, run, signet, wait_for};
 
 const WEB: &str = "spiffe://example.org/ns/shop/sa/web";
 
@@ -409,4 +409,48 @@ fn a_registration_holds_dns_names_once_each_and_as_many_as_a_certificate_has_roo
     enrol(&server, "web");
     let issued = server.certificates(WEB).pop().expect("a certificate");
     assert_eq!(issued["dnsNames"].as_array().map(Vec::len), Some(99));
+}
+
+#[test]
+fn a_name_that_became_the_servers_own_is_neither_issued_nor_renewed() {
+    let server = Server::up();
+    server.apply(&registration("web", "  dnsNames: [ ca.shop, web.shop ]\n"));
+    let folder = enrol(&server, "web");
+    let spare = server.token_file(WEB, &[]);
+    let (code, data) = server.terminate();
+    assert_eq!(code, 0);
+    let names = ["--server-name", "localhost", "--server-name", "CA.shop"];
+    let server = Server::start_in(
+        data,
+        Settings {
+            arguments: names.map(str::to_owned).to_vec(),
+            ..Settings::default()
+        },
+    );
+    let csr = Wanted::new(server.folder(), "next").pem();
+    let (chain, key) = (folder.join("svid.pem"), folder.join("svid_key.pem"));
+    let refusal = Caller::new(&server, Some((&chain, &key)))
+        .issue(&csr, None, json!({}))
+        .expect_err("the certificate has the server's name");
+    assert_eq!(
+        (refusal.reason.as_str(), &refusal.evidence["name"]),
+        ("NAME_NOT_GRANTED", &json!("ca.shop"))
+    );
+    let token = std::fs::read_to_string(spare).expect("a token");
+    let mut caller = Caller::new(&server, None);
+    for spelling in ["ca.shop", "CA.shop"] {
+        let named = Wanted::named(server.folder(), "named", &format!("DNS:{spelling}")).pem();
+        let refusal = caller
+            .issue(&named, Some(&token), json!({}))
+            .expect_err("the server's name");
+        assert_eq!(refusal.reason, "NAME_NOT_GRANTED", "{}", refusal.message);
+    }
+    caller.issue(&csr, Some(&token), json!({})).expect("without it");
+    let last = server.certificates(WEB).pop().expect("a certificate");
+    assert_eq!(last["dnsNames"], json!(["web.shop"]));
+    let error = refused(
+        &server,
+        &registration("other", "  dnsNames: [ web.shop, CA.Shop. ]\n"),
+    );
+    assert_eq!(error["field"], "spec.dnsNames[1]", "{error}");
 }

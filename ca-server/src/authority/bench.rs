@@ -89,6 +89,7 @@ impl Bench {
         let registrations = Arc::new(Registrations::new(
             trust_domain.clone(),
             profiles,
+            &["ca.example.org".parse().unwrap()],
             Arc::clone(&store),
         ));
         let judge = CertificateJudge::new(Arc::clone(&store), Vec::new());

@@ -29,7 +29,7 @@ pub struct Wish<'a> {
     pub csr: &'a VerifiedCsr,
     /// The life, where the request names one.
     pub life: Option<Duration>,
-    /// Cut a life between the registration's and the profile's maximum, as stock proxies ask for a day without being told to.
+    /// Cut a life between the limit of token or registration and the profile's maximum, as stock proxies ask for a day without being told to.
     pub clip_life: bool,
 }
 
@@ -44,6 +44,8 @@ pub struct Grant {
     pub profile: Profile,
     /// Its life.
     pub life: Duration,
+    /// The longest life that would be granted.
+    pub longest: Duration,
     /// The registration that grants it.
     pub registered: Arc<Registered>,
     /// How the lineage began: this request, or that of the first certificate.
@@ -89,18 +91,17 @@ impl Registrations {
             terms,
         } = candidate;
         let registration = &registered.registration;
-        let dns_names = grant_names(wish.csr, &terms, &registered)?;
+        let dns_names = self.grant_names(wish.csr, &terms, &registered)?;
         let profile = self.profile(spiffe_id.role())?;
-        let longest = registration
-            .max_life()
-            .map_or(profile.max_life(), |max| max.min(profile.max_life()));
+        let limits = [Some(profile.max_life()), registration.max_life(), terms.life];
+        let longest = limits.into_iter().flatten().min().unwrap_or(profile.max_life());
         let asked = match wish.life {
             Some(life) if wish.clip_life && life <= profile.max_life() => Some(life.min(longest)),
             other => other,
         };
         let default = terms.life.or(registration.life());
         let life = profile
-            .life(asked, default, registration.max_life())
+            .life(asked, default, Some(longest))
             .map_err(|e| life_refused(&e, longest))?;
         let origin = match attested {
             Attested::Own(own) => origin_of(own),
@@ -111,9 +112,46 @@ impl Registrations {
             dns_names,
             profile,
             life,
+            longest,
             registered,
             origin,
         })
+    }
+
+    /// A CSR without DNS names gets all that are granted, one with some only those; names of other kinds are never granted. The names
+    /// that a token limits its lineage to must still be the registration's. A name of this server is not granted, whichever of
+    /// registration, token and server had it first: stock proxies identify the CA by it.
+    fn grant_names(
+        &self,
+        csr: &VerifiedCsr,
+        terms: &Terms,
+        registered: &Registered,
+    ) -> Result<Vec<String>, Refusal> {
+        let of_registration = registered.registration.dns_names();
+        let limit = if terms.dns_names.is_empty() {
+            of_registration
+        } else {
+            &terms.dns_names
+        };
+        let granted = || limit.iter().filter(|name| !self.is_server_name(name));
+        if let Some(other) = csr.other_names().first() {
+            return Err(name_refused(&other.to_string(), registered, granted()));
+        }
+        let requested = csr.dns_names();
+        let names: Vec<String> = if requested.is_empty() {
+            granted().cloned().collect()
+        } else {
+            requested.to_vec()
+        };
+        for name in &names {
+            if self.is_server_name(name) {
+                return Err(server_name_refused(name));
+            }
+            if !limit.contains(name) || !of_registration.contains(name) {
+                return Err(name_refused(name, registered, granted()));
+            }
+        }
+        Ok(names)
     }
 
     fn profile(&self, role: Role) -> Result<Profile, Refusal> {
@@ -207,46 +245,35 @@ fn list(ids: &BTreeSet<&SpiffeId>) -> String {
     names.join(", ")
 }
 
-/// A CSR without DNS names gets all that are granted, one with some just those; any other kind of name is granted by nobody. What a
-/// token limits its lineage to must still be the registration's.
-fn grant_names(csr: &VerifiedCsr, terms: &Terms, registered: &Registered) -> Result<Vec<String>, Refusal> {
-    let of_registration = registered.registration.dns_names();
-    let granted = if terms.dns_names.is_empty() {
-        of_registration
+fn name_refused<'a>(
+    name: &str,
+    registered: &Registered,
+    granted: impl Iterator<Item = &'a String>,
+) -> Refusal {
+    let reference = &registered.reference;
+    let granted: Vec<&str> = granted.map(String::as_str).collect();
+    let granted = if granted.is_empty() {
+        "no DNS names".to_owned()
     } else {
-        &terms.dns_names
+        granted.join(", ")
     };
-    let refuse = |name: &str| {
-        let reference = &registered.reference;
-        Refusal::new(
-            Reason::NameNotGranted,
-            format!(
-                "{name} is asked for, which registration {}/{} does not grant to this caller; it grants: {}",
-                reference.namespace,
-                reference.name,
-                if granted.is_empty() {
-                    "no DNS names".to_owned()
-                } else {
-                    granted.join(", ")
-                }
-            ),
-        )
-        .with("name", name)
-    };
-    if let Some(other) = csr.other_names().first() {
-        return Err(refuse(&other.to_string()));
-    }
-    let is_granted = |name: &&String| granted.contains(name) && of_registration.contains(name);
-    let wished = csr.dns_names();
-    let needed = if wished.is_empty() {
-        granted.to_vec()
-    } else {
-        wished.to_vec()
-    };
-    if let Some(name) = needed.iter().find(|name| !is_granted(name)) {
-        return Err(refuse(name));
-    }
-    Ok(needed)
+    Refusal::new(
+        Reason::NameNotGranted,
+        format!(
+            "{name} is requested, which registration {}/{} does not grant to this caller; it grants: {granted}",
+            reference.namespace, reference.name,
+        ),
+    )
+    .with("name", name)
+}
+
+/// A request for a name by which clients reach this server.
+pub(crate) fn server_name_refused(name: &str) -> Refusal {
+    Refusal::new(
+        Reason::NameNotGranted,
+        format!("{name} is a name of this server, by which stock proxies know it; it is never granted"),
+    )
+    .with("name", name)
 }
 
 fn life_refused(error: &LifeError, longest: Duration) -> Refusal {

@@ -11,8 +11,10 @@ use identity::{Reason, TrustDomain};
 use proto::Refusal;
 use resources::{Document, Registration, Resource};
 
+pub(crate) use authorize::server_name_refused;
 pub use authorize::{Grant, Profiles, Wish};
 
+use crate::config::ServerName;
 use crate::store::{RegistrationRef, Store};
 
 /// The kind under which registrations are stored.
@@ -38,19 +40,32 @@ pub struct RegistrationSet {
 pub struct Registrations {
     trust_domain: TrustDomain,
     profiles: Profiles,
+    server_names: Vec<String>,
     store: Arc<dyn Store>,
     compiled: ArcSwap<RegistrationSet>,
 }
 
 impl Registrations {
-    /// Those that the store holds, now and after each change.
-    pub fn new(trust_domain: TrustDomain, profiles: Profiles, store: Arc<dyn Store>) -> Self {
+    /// Those that the store holds, now and after each change. They never grant any of `server_names`.
+    pub fn new(
+        trust_domain: TrustDomain,
+        profiles: Profiles,
+        server_names: &[ServerName],
+        store: Arc<dyn Store>,
+    ) -> Self {
+        let server_names = server_names.iter().map(|name| name.as_str().to_owned());
         Self {
             trust_domain,
             profiles,
+            server_names: server_names.collect(),
             store,
             compiled: ArcSwap::default(),
         }
+    }
+
+    /// Whether the DNS name, in canonical form, is one by which clients reach this server.
+    pub fn is_server_name(&self, name: &str) -> bool {
+        self.server_names.iter().any(|ours| ours == name)
     }
 
     /// The set of the store's present revision.

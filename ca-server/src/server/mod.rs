@@ -182,6 +182,7 @@ impl Server {
         let registrations = Arc::new(Registrations::new(
             trust_domain.clone(),
             Profiles::from(settings.profiles()),
+            &server_names,
             Arc::clone(&shared),
         ));
         let authority = Arc::new(Authority::new(Parts {

@@ -62,7 +62,12 @@ impl Bench {
         };
         let settings = Settings::new(config, Mode::Up).unwrap();
         let profiles = settings.profiles().into();
-        let registrations = Registrations::new(trust_domain.clone(), profiles, Arc::clone(&store));
+        let registrations = Registrations::new(
+            trust_domain.clone(),
+            profiles,
+            settings.server_names(),
+            Arc::clone(&store),
+        );
         let admin = Admin {
             registrations: Arc::new(registrations),
             store,

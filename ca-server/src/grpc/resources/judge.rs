@@ -57,9 +57,8 @@ fn check(admin: &Admin, registration: &Registration) -> Result<(), (String, Stri
             format!("is of trust domain {foreign}, expected {ours}"),
         ));
     }
-    let is_taken = |name: &str| admin.server_names.iter().any(|ours| ours.as_str() == name);
     let mut names = registration.dns_names().iter().enumerate();
-    if let Some((index, name)) = names.find(|(_, name)| is_taken(name)) {
+    if let Some((index, name)) = names.find(|(_, name)| admin.registrations.is_server_name(name)) {
         return Err((
             format!("spec.dnsNames[{index}]"),
             format!("{name} is a name of this server, by which stock proxies know it; expected another"),

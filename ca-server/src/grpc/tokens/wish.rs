@@ -9,6 +9,7 @@ use issuance::{MIN_LIFE, ProfileName};
 use proto::{Refusal, v1};
 
 use crate::grpc::admin::{Admin, invalid};
+use crate::registration::server_name_refused;
 
 /// How long a token may be redeemed where the request does not say.
 pub(super) const DEFAULT_TTL: Duration = Duration::from_secs(600);
@@ -95,20 +96,10 @@ fn read_names(admin: &Admin, names: &[String]) -> Result<Vec<String>, Refusal> {
     let names: Vec<String> = DnsNames::new(names)
         .map_err(|(_, why)| invalid("dns_names", why))?
         .into();
-    let is_ours = |name: &&String| {
-        admin
-            .server_names
-            .iter()
-            .any(|ours| ours.as_str() == name.as_str())
-    };
-    if let Some(name) = names.iter().find(is_ours) {
-        let why =
-            format!("{name} is a name of this server, by which stock proxies know it; it is never granted");
-        return Err(Refusal::new(Reason::NameNotGranted, why)
-            .with("name", name)
-            .with("field", "dns_names"));
+    match names.iter().find(|name| admin.registrations.is_server_name(name)) {
+        Some(name) => Err(server_name_refused(name).with("field", "dns_names")),
+        None => Ok(names),
     }
-    Ok(names)
 }
 
 fn default_address(admin: &Admin) -> Result<String, Refusal> {

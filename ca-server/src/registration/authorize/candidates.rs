@@ -21,10 +21,12 @@ pub(super) struct Candidate {
     pub(super) terms: Terms,
 }
 
-/// What the maker of a token asked for besides the identity; it holds for the lineage.
+/// The limits of a join token for its lineage, next to those of the registration.
 #[derive(Default)]
 pub(super) struct Terms {
+    /// DNS names; empty: those of the registration.
     pub(super) dns_names: Vec<String>,
+    /// Longest lifetime, also the default one; absent: the registration's.
     pub(super) life: Option<Duration>,
 }
 
@@ -123,12 +125,13 @@ impl Registrations {
             let row = state
                 .token(&token.id)
                 .ok_or_else(|| Refusal::new(Reason::TokenInvalid, "join token is no longer known here"))?;
-            let terms = if row.made_registration {
-                // They stand in the registration that it brought along.
-                Terms::default()
+            // The names are in the registration that it brought along, where an administrator may change them.
+            let names = if row.made_registration {
+                &[]
             } else {
-                Terms::new(&row.dns_names, row.life)
+                row.dns_names.as_slice()
             };
+            let terms = Terms::new(names, row.life);
             (row.registration.clone(), terms)
         };
         let registered = find(set, &name).ok_or_else(|| gone(&token.spiffe_id, &name))?;
@@ -206,28 +209,57 @@ impl Registrations {
                 ),
             ));
         }
-        let withdrawn = |name: &&String| !registration.dns_names().contains(name);
+        let withdrawn =
+            |name: &&String| !registration.dns_names().contains(name) || self.is_server_name(name);
         if let Some(name) = own.leaf.dns_names().iter().find(withdrawn) {
             return Err(Refusal::new(
                 Reason::NameNotGranted,
                 format!(
-                    "registration {} no longer grants {name}, which the certificate to renew has; prove the identity anew",
-                    issued.registration
+                    "registration {} no longer grants {name}, which the certificate to renew has{}; enrol again with a new proof",
+                    issued.registration,
+                    if self.is_server_name(name) {
+                        ", because it is a name of this server now"
+                    } else {
+                        ""
+                    }
                 ),
             )
             .with("name", name));
         }
+        let life = match origin.life {
+            0 if origin.method == "token" => self.life_of_token(&origin.subject),
+            life => life,
+        };
         Ok(Candidate {
-            terms: Terms::new(&origin.dns_names, origin.life),
+            terms: Terms::new(&origin.dns_names, life),
             ..candidate(own.id.clone(), registered)
         })
     }
 }
 
+impl Registrations {
+    /// The limit that a token sets for a lineage whose first certificate was recorded without it, as those under a registration made
+    /// for the token were until the limit applied to them, too; 0: none.
+    fn life_of_token(&self, id: &str) -> u64 {
+        let state = self.store.read();
+        state
+            .token(id)
+            .filter(|row| row.made_registration)
+            .map_or(0, |row| row.life)
+    }
+}
+
 impl Terms {
-    fn new(dns_names: &[String], life: u64) -> Self {
+    fn new(stored: &[String], life: u64) -> Self {
+        let mut dns_names = Vec::with_capacity(stored.len());
+        for name in stored {
+            // Tokens were once made with a name listed twice.
+            if !dns_names.contains(name) {
+                dns_names.push(name.clone());
+            }
+        }
         Self {
-            dns_names: dns_names.to_vec(),
+            dns_names,
             life: (life > 0).then(|| Duration::from_secs(life)),
         }
     }
