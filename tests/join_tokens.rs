@@ -289,3 +289,67 @@ fn dns_names_that_clients_read_as_addresses_are_refused_for_tokens_and_in_csrs()
     let (code, said) = fails(command.args(["--dns", "web.example.org", "--dns", "WEB.example.org"]));
     assert!(code == 1 && said.contains("listed twice"), "{said}");
 }
+
+/// Seconds from the issuance of a leaf to its end.
+fn life_of(issued: &Value) -> i64 {
+    let leaf = identity::Leaf::parse(&leaf_of(issued)).expect("a leaf");
+    (leaf.validity().not_after() - time::OffsetDateTime::now_utc()).whole_seconds()
+}
+
+#[test]
+fn the_life_of_a_token_bounds_its_enrolment_and_every_renewal() {
+    let server = Server::up();
+    let (_, token) = create(&server, &["--life", "10m"]);
+    let csr = Wanted::new(server.folder(), "web");
+    let refused = Caller::new(&server, None)
+        .issue(&csr.pem(), Some(&token), json!({ "life": "86400s" }))
+        .expect_err("longer than the token allows");
+    assert_eq!(
+        (refused.reason.as_str(), &refused.evidence["limit"]),
+        ("LIFE_TOO_LONG", &json!("10m"))
+    );
+    let token_file = server.path("web.token");
+    std::fs::write(&token_file, &token).expect("a file");
+    let out = server.path("web");
+    run(signet()
+        .args(["cert", "issue", "--token-file"])
+        .arg(&token_file)
+        .arg("--out")
+        .arg(&out));
+    let mut holder = Caller::new(&server, Some((&out.join("svid.pem"), &out.join("svid_key.pem"))));
+    let next = Wanted::new(server.folder(), "next").pem();
+    let refused = holder
+        .issue(&next, None, json!({ "life": "601s" }))
+        .expect_err("longer than the lineage allows");
+    assert_eq!(refused.reason, "LIFE_TOO_LONG");
+    let renewed = holder.issue(&next, None, json!({})).expect("renewed");
+    assert!((1..=600).contains(&life_of(&renewed)), "{}", life_of(&renewed));
+}
+
+#[test]
+fn a_repeated_request_brings_back_no_name_that_the_registration_no_longer_grants() {
+    let server = Server::up();
+    let registration = |names: &str| {
+        format!(
+            "apiVersion: signet.dev/v1\nkind: Registration\nmetadata: {{ name: web }}\nspec:\n  \
+             spiffeId: {WEB}\n  callers: [ token ]\n  dnsNames: [ {names} ]\n"
+        )
+    };
+    server.apply(&registration("web.example.org, www.example.org"));
+    let (_, token) = create(&server, &[]);
+    let csr = Wanted::new(server.folder(), "web").pem();
+    let mut caller = Caller::new(&server, None);
+    let first = caller.issue(&csr, Some(&token), json!({})).expect("enrolled");
+    server.apply(&registration("web.example.org"));
+    let refused = assert_refused(caller.issue(&csr, Some(&token), json!({})), "TOKEN_SPENT");
+    assert!(
+        refused.message.contains("www.example.org is no longer granted"),
+        "{}",
+        refused.message
+    );
+    server.apply(&registration("web.example.org, www.example.org"));
+    let again = caller
+        .issue(&csr, Some(&token), json!({}))
+        .expect("granted again");
+    assert_eq!(leaf_of(&first), leaf_of(&again));
+}

@@ -1,6 +1,8 @@
 //! `authority.issue`: from proof and CSR to a certificate, the only door to an end-entity certificate for callers. The numbers in
 //! the comments are those of docs/ISSUANCE.md.
 
+mod repeat;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +16,7 @@ use super::record::{Handed, Recorded};
 use super::signers::Signer;
 use super::{Authority, wish};
 use crate::audit::Audit;
-use crate::caller::{Attested, Evidence, TokenProof};
+use crate::caller::{Attested, Evidence};
 use crate::clock::require_undisputed;
 use crate::registration::{Grant, Wish};
 use crate::store::{self, Command, IssueCommand, IssueFacts, Outcome, Verdict};
@@ -58,7 +60,6 @@ struct Refused {
 struct Call<'a> {
     attested: &'a Attested,
     wish: Wish<'a>,
-    now: OffsetDateTime,
     began: Instant,
 }
 
@@ -123,7 +124,6 @@ impl Authority {
         let call = Call {
             attested: &attested,
             wish,
-            now,
             began,
         };
         let recorded = self
@@ -144,7 +144,7 @@ impl Authority {
         let _claim = match call.attested.token() {
             Some(token) => {
                 let claim = self.claims.lock(&token.id).await;
-                self.as_redeemed(token, &call.wish)?;
+                self.check_redemption(token, &call.wish)?;
                 Some(claim)
             }
             None => None,
@@ -158,46 +158,27 @@ impl Authority {
         self.attempt(call).await
     }
 
-    /// A token that was redeemed gets its certificate again for the same key and wish; all else is not even asked for.
-    fn as_redeemed(&self, token: &TokenProof, wish: &Wish<'_>) -> Result<(), Refusal> {
-        let state = self.store.read();
-        let Some(redemption) = state.token(&token.id).and_then(|row| row.redeemed.as_ref()) else {
-            return Ok(());
-        };
-        let mut ids = wish.spiffe_id.into_iter().chain(wish.csr.uri());
-        let same_key = redemption.key_digest == wish.csr.key_digest().as_bytes();
-        let same_wish = ids.all(|id| *id == token.spiffe_id)
-            && redemption.wish == wish::digest(&token.spiffe_id, wish.csr.dns_names(), wish.life);
-        if same_key && same_wish {
-            return Ok(());
-        }
-        let message = format!(
-            "join token {} was redeemed {}; ask for a new one",
-            token.id,
-            if same_key {
-                "with this key for another wish (identity, names or life)"
-            } else {
-                "with another key"
-            }
-        );
-        Err(Refusal::new(Reason::TokenSpent, message).with("name", &token.id))
-    }
-
     async fn attempt(&self, call: &Call<'_>) -> Result<Recorded, Refusal> {
         let Call {
             attested,
             wish,
-            now,
             began: _,
         } = call;
         if !self.audit.healthy() {
             return Err(Audit::refusal());
         }
+        // A request may have waited long for its token's claim: the time is that of this attempt.
+        require_undisputed(self.clock.as_ref())?;
+        let now = self.clock.now();
         // 4. Authorize.
-        let grant = self.registrations.authorize(attested, wish, *now)?;
-        let facts = facts(attested, wish, &grant, *now);
-        if let Verdict::Replay { position } = self.store.judge(&facts)? {
-            return self.recorded_at(position);
+        let grant = self.registrations.authorize(attested, wish, now)?;
+        let mut facts = facts(attested, wish, &grant, now);
+        while let Verdict::Replay { position } = self.store.judge(&facts)? {
+            if let Some(recorded) = self.repeat(position, &grant, attested)? {
+                return Ok(recorded);
+            }
+            // The new certificate is recorded as the answer to the request made after that one, so that it can be repeated in turn.
+            facts.wish = wish::after(&facts.wish, position);
         }
         // 5. Draft.
         let draft = Draft {
@@ -208,7 +189,7 @@ impl Authority {
             subject_serial_number: serial_number(wish.csr, &grant.spiffe_id),
             key: wish.csr.public_key().clone(),
             life: grant.life,
-            now: *now,
+            now,
         }
         .check()
         .map_err(|e| Refusal::new(e.reason(), e.to_string()))?;
@@ -219,13 +200,14 @@ impl Authority {
             .sign(draft)
             .map_err(|e| Refusal::new(e.reason(), e.to_string()))?;
         // 7. Record: judged once more by the writer, and durable before anything leaves.
-        let issued = entry(&signed, signer, attested, &facts, grant);
-        self.record(call, facts, issued).await
+        let issued = entry(&signed, signer, attested, &facts, &grant);
+        self.record(call, &grant, facts, issued).await
     }
 
     async fn record(
         &self,
         call: &Call<'_>,
+        grant: &Grant,
         facts: IssueFacts,
         issued: store::Issued,
     ) -> Result<Recorded, Refusal> {
@@ -248,31 +230,18 @@ impl Authority {
                 replayed: false,
                 fork,
             }),
-            Outcome::Replay { position } => self.recorded_at(position),
+            // An outdated answer of a request that ran at the same time: the next attempt sees it before it signs.
+            Outcome::Replay { position } => self.repeat(position, grant, call.attested)?.ok_or_else(|| {
+                Refusal::new(
+                    Reason::Conflict,
+                    "the recorded answer is outdated; send the request again",
+                )
+            }),
             other => Err(Refusal::new(
                 Reason::Internal,
                 format!("the record answered {other:?} to a certificate"),
             )),
         }
-    }
-
-    fn recorded_at(&self, position: u64) -> Result<Recorded, Refusal> {
-        let issued = self
-            .store
-            .entry(position)?
-            .and_then(|entry| entry.issued)
-            .ok_or_else(|| {
-                Refusal::new(
-                    Reason::Internal,
-                    format!("the record has no certificate at position {position}"),
-                )
-            })?;
-        Ok(Recorded {
-            issued,
-            position,
-            replayed: true,
-            fork: false,
-        })
     }
 
     /// A second key is a sign of theft also where it got nothing; the audit line is that of the refusal.
@@ -351,7 +320,7 @@ fn entry(
     signer: &Signer,
     attested: &Attested,
     facts: &IssueFacts,
-    grant: Grant,
+    grant: &Grant,
 ) -> store::Issued {
     let reference = &grant.registered.reference;
     store::Issued {
@@ -374,7 +343,7 @@ fn entry(
         authority_generation: signer.generation(),
         token: facts.token.clone().unwrap_or_default(),
         wish: facts.wish.to_vec(),
-        origin: Some(grant.origin),
+        origin: Some(grant.origin.clone()),
         profile: grant.profile.name().word().to_owned(),
         life_clipped: signed.life_clipped,
     }

@@ -7,7 +7,7 @@ mod resources;
 mod revoke;
 
 pub(super) use issue::judge;
-pub(crate) use issue::token_counts;
+pub(crate) use issue::{redeemed_alike, token_counts};
 
 use proto::Refusal;
 

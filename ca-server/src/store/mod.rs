@@ -40,7 +40,7 @@ pub use command::{
     Command, IssueCommand, IssueFacts, NewResource, Outcome, Parent, RegistrationRef, ResourceName, Verb,
     Verdict,
 };
-pub(crate) use decide::token_counts;
+pub(crate) use decide::{redeemed_alike, token_counts};
 pub use embedded::EmbeddedStore;
 pub use entry::{Entry, Issued, Origin, Refused};
 pub use error::StoreError;

@@ -1,5 +1,7 @@
 //! The whole cycle in memory: replays, races, refusals counted once, callers who hang up.
 
+mod repeats;
+
 use issuance::{AuthorityCsr, AuthorityKeyType, PreparedAuthority, Profile, ProfileName};
 use rcgen::KeyPair;
 use serde_json::json;

@@ -143,22 +143,9 @@ fn redeemed_by(view: &View<'_>, facts: &IssueFacts, id: &str) -> Result<Option<u
         return refuse(Reason::TokenInvalid, "is not known here; ask for a new one");
     };
     token_counts(row, view.now())?;
-    let Some(redemption) = &row.redeemed else {
+    let Some(position) = redeemed_alike(row, &facts.key_digest, &facts.wish)? else {
         return Ok(None);
     };
-    if redemption.key_digest != facts.key_digest {
-        return refuse(
-            Reason::TokenSpent,
-            "was redeemed with another key; ask for a new one",
-        );
-    }
-    if redemption.wish != facts.wish {
-        return refuse(
-            Reason::TokenSpent,
-            "was redeemed with this key for another wish (names or life); ask for a new one",
-        );
-    }
-    let position = redemption.position;
     match view.issued_at(position)? {
         Some(issued) if view.is_valid(&issued) => Ok(Some(position)),
         _ => refuse(
@@ -166,6 +153,26 @@ fn redeemed_by(view: &View<'_>, facts: &IssueFacts, id: &str) -> Result<Option<u
             "was redeemed, and its certificate was revoked or has ended; ask for a new one",
         ),
     }
+}
+
+/// The position of the certificate that the token was redeemed for, if by this key and request; `None` if it was not redeemed.
+pub(crate) fn redeemed_alike(
+    row: &TokenRow,
+    key_digest: &[u8; 32],
+    wish: &[u8; 32],
+) -> Result<Option<u64>, Refusal> {
+    let Some(redemption) = &row.redeemed else {
+        return Ok(None);
+    };
+    let how = if redemption.key_digest != key_digest {
+        "with another key"
+    } else if redemption.wish != wish {
+        "with this key for another request (identity, names or lifetime)"
+    } else {
+        return Ok(Some(redemption.position));
+    };
+    let message = format!("join token {} was redeemed {how}; request a new one", row.id);
+    Err(Refusal::new(Reason::TokenSpent, message).with("name", &row.id))
 }
 
 /// Whether a token may be redeemed still, or asked with again; what else must hold depends on the request.
