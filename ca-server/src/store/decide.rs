@@ -75,7 +75,7 @@ impl Decision {
     }
 
     /// Nothing changes.
-    fn unchanged(outcome: Outcome) -> Self {
+    pub(super) fn unchanged(outcome: Outcome) -> Self {
         Self { entry: None, outcome }
     }
 }

@@ -59,7 +59,11 @@ impl EmbeddedStore {
         for dir in [&journal_dir, &index_dir, &data_dir.join("keys")] {
             make_folder(dir)?;
         }
-        let options = Options::new(journal_key(&data_dir.join("keys/journal.key"), &journal_dir)?);
+        let mut options = Options::new(journal_key(&data_dir.join("keys/journal.key"), &journal_dir)?);
+        if cfg!(test) {
+            // So that tests come to sealed segments.
+            options.segment_bytes = 8 << 10;
+        }
         let found = index::find(&index_dir)?;
         let Opened { journal, clean, cut } =
             Journal::open_knowing(&journal_dir, options, found.durable_position())?;

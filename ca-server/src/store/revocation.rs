@@ -2,7 +2,7 @@
 //! selects them, in the decision itself. Reading thousands of records would hold up everything else that the writer does:
 //! they are read ahead, and the writer looks only at those recorded since.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use identity::{Reason, Serial, SpiffeId};
 use proto::Refusal;
@@ -15,6 +15,9 @@ use super::inventory;
 pub const MAX_SELECTED: usize = 100_000;
 /// So many records are left for the writer to look at; they are still in memory.
 const FEW: u64 = 128;
+/// So many of the newest keys are looked up in the journal. Of the others those certificates are found that are valid, and
+/// those selected.
+const MAX_KEYS: usize = 1000;
 /// How often what was recorded meanwhile is read ahead, too.
 const PASSES: usize = 5;
 
@@ -52,23 +55,17 @@ pub(super) struct Selected {
     pub(super) authority: Vec<u8>,
 }
 
-/// Selects among the certificates that are recorded now. Blocks while records are read from disk.
+/// Selects among the certificates that are recorded now. Where the reason is that keys are compromised, that concerns all
+/// certificates of those keys. Blocks while records are read from disk.
 ///
 /// # Errors
 /// `NOT_FOUND` if there is no certificate with the serial number, `STORE_UNAVAILABLE` if the journal cannot be read.
-pub fn select(store: &dyn Store, which: &Revocation) -> Result<Selection, Refusal> {
+pub fn select(store: &dyn Store, which: &Revocation, is_compromise: bool) -> Result<Selection, Refusal> {
     let mut selection = Selection::default();
     let head = store.head().position;
     match which {
         Revocation::Serial(serial) => {
             let found = inventory::by_serial(store, *serial)?.ok_or_else(|| unknown(*serial))?;
-            for position in store.find(field::KEY, fingerprint(&[&found.issued.key_digest]))? {
-                if let Some(issued) = issued_at(store, position)?
-                    && issued.key_digest == found.issued.key_digest
-                {
-                    selection.same_key.insert(position, Selected::of(&issued)?);
-                }
-            }
             selection.take(which, found.position, &found.issued)?;
         }
         Revocation::SpiffeId(id) => selection.read_identity(store, which, id.as_str(), head)?,
@@ -77,6 +74,9 @@ pub fn select(store: &dyn Store, which: &Revocation) -> Result<Selection, Refusa
             // A certificate renews its own identity.
             selection.read_identity(store, which, &found.issued.spiffe_id, head)?;
         }
+    }
+    if is_compromise {
+        selection.read_keys(store)?;
     }
     selection.upto = head;
     for _ in 0..PASSES {
@@ -122,6 +122,26 @@ impl Selection {
     /// What was selected, by position, and others of the same key.
     pub(super) fn into_parts(self) -> (BTreeMap<u64, Selected>, BTreeMap<u64, Selected>) {
         (self.certificates, self.same_key)
+    }
+
+    /// Looks at all certificates of the keys that were selected.
+    fn read_keys(&mut self, store: &dyn Store) -> Result<(), Refusal> {
+        let keys = self
+            .certificates
+            .values()
+            .rev()
+            .map(|selected| &selected.key_digest);
+        let keys: BTreeSet<_> = keys.take(MAX_KEYS).cloned().collect();
+        for key in keys {
+            for position in store.find(field::KEY, fingerprint(&[&key]))? {
+                if let Some(issued) = issued_at(store, position)?
+                    && issued.key_digest == key
+                {
+                    self.same_key.insert(position, Selected::of(&issued)?);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Looks at the certificates of an identity up to `head`, in the order in which they were recorded.

@@ -140,7 +140,7 @@ impl<M: Medium> Writer<M> {
             answers: Vec::new(),
         };
         let is_due = self.pruned.is_none_or(|last| last.elapsed() >= PRUNE_EVERY);
-        if is_due && self.clock.permits_deletion() {
+        if is_due {
             self.pruned = Some(Instant::now());
             self.decide(&mut batch, Command::Prune, None);
         }
@@ -148,7 +148,9 @@ impl<M: Medium> Writer<M> {
     }
 
     fn decide(&self, batch: &mut Batch, command: Command, requester: Option<Requester<Outcome>>) {
-        let decision = {
+        let decision = if matches!(command, Command::Prune) && !self.clock.permits_deletion() {
+            Ok(Decision::unchanged(Outcome::Done))
+        } else {
             let state = self.shared.state.read().expect(SOUND);
             let view = View::new(&state, &batch.draft, self.shared.records.as_ref(), self.now());
             decide(&view, command)

@@ -79,7 +79,8 @@ impl CertificatesService {
         let which = revocation_of(which)?;
         let store = Arc::clone(&self.admin.store);
         let (which, known) = off_the_runtime(move || {
-            let known = revocation::select(store.as_ref(), &which)?;
+            let known =
+                revocation::select(store.as_ref(), &which, reason == RevocationReason::KeyCompromise)?;
             Ok((which, known))
         })
         .await?;

@@ -28,7 +28,15 @@ pub(super) fn revoke(
             known.take(which, position, &issued)?;
         }
     }
-    let (mut certificates, same_key) = known.into_parts();
+    let (mut certificates, mut same_key) = known.into_parts();
+    let is_compromise = reason == KEY_COMPROMISE;
+    if is_compromise {
+        same_key.extend(
+            certificates
+                .iter()
+                .map(|(position, one)| (*position, one.clone())),
+        );
+    }
     if !matches!(which, Revocation::Serial(_)) {
         if !certificates
             .values()
@@ -40,14 +48,19 @@ pub(super) fn revoke(
         certificates.retain(|_, selected| view.now() - KEEP_BINDINGS <= selected.not_after);
     }
     let mut change = Change::new(view.now(), by, String::new());
-    if reason == KEY_COMPROMISE {
+    if is_compromise {
         let keys: BTreeSet<_> = certificates.values().map(|one| one.key_digest.clone()).collect();
-        for key in keys {
-            take_all_of_key(view, &key, &same_key, &mut certificates)?;
-            if !view.is_compromised(&key) {
-                change.put(RowKind::CompromisedKey(key));
+        for key in &keys {
+            take_valid_of_key(view, key, &same_key, &mut certificates)?;
+            if !view.is_compromised(key) {
+                change.put(RowKind::CompromisedKey(key.clone()));
             }
         }
+        // Also those that expired: whatever a clock says later, none of them is valid.
+        let of_keys = same_key
+            .into_iter()
+            .filter(|(_, one)| keys.contains(&one.key_digest));
+        certificates.extend(of_keys);
     }
     if certificates.len() > MAX_SELECTED {
         return Err(too_many(certificates.len()));
@@ -68,27 +81,21 @@ pub(super) fn revoke(
     Ok(change.into_decision(outcome))
 }
 
-/// Every certificate of a compromised key that may be valid.
-fn take_all_of_key(
+/// What is valid of a compromised key, as far as it is not among those read ahead.
+fn take_valid_of_key(
     view: &View<'_>,
     key: &[u8],
-    same_key: &BTreeMap<u64, Selected>,
+    known: &BTreeMap<u64, Selected>,
     certificates: &mut BTreeMap<u64, Selected>,
 ) -> Result<(), Refusal> {
     for position in view.positions_of_key(key)? {
-        if certificates.contains_key(&position) {
+        if known.contains_key(&position) {
             continue;
         }
-        let selected = match same_key.get(&position) {
-            Some(known) => Some(known.clone()),
-            None => view
-                .issued_at(position)?
-                .map(|issued| Selected::of(&issued))
-                .transpose()?,
-        };
-        let valid =
-            selected.filter(|one| one.key_digest == key && view.now() - KEEP_BINDINGS <= one.not_after);
-        certificates.extend(valid.map(|one| (position, one)));
+        let issued = view.issued_at(position)?;
+        if let Some(issued) = issued.filter(|issued| issued.key_digest == key) {
+            certificates.insert(position, Selected::of(&issued)?);
+        }
     }
     Ok(())
 }

@@ -284,7 +284,7 @@ impl Subject {
     }
 
     pub(super) fn revoke_which(&self, which: &Revocation, reason: &str) -> Result<Vec<Serial>, Refusal> {
-        let known = revocation::select(self.store.as_ref(), which)?;
+        let known = revocation::select(self.store.as_ref(), which, reason == "keyCompromise")?;
         match self.submit(revoke(which, known, reason))? {
             Outcome::Revoked { serials } => Ok(serials),
             other => panic!("{other:?}"),

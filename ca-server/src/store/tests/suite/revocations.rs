@@ -11,7 +11,7 @@ fn id(name: &str) -> Revocation {
 
 /// Revokes what was selected before `meanwhile` was done.
 fn revoke_around(subject: &Subject, which: &Revocation, meanwhile: impl FnOnce()) -> Vec<Serial> {
-    let known = revocation::select(subject.store.as_ref(), which).unwrap();
+    let known = revocation::select(subject.store.as_ref(), which, false).unwrap();
     meanwhile();
     match subject.submit(revoke(which, known, "superseded")) {
         Ok(Outcome::Revoked { serials }) => serials,
