@@ -7,6 +7,7 @@
 
 mod admin_callers;
 mod authority;
+mod clock;
 mod connections;
 mod crash;
 mod demo;

@@ -17,6 +17,8 @@ pub struct Settings {
     pub arguments: Vec<String>,
     /// `signet server run` in place of `signet up`: it makes no root.
     pub without_root: bool,
+    /// Variables of its environment, beside those of the test.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// A running server; killed when dropped.
@@ -221,6 +223,7 @@ pub fn server_command(data: &Path, folder: &Path, settings: &Settings) -> Comman
         command.arg("--config").arg(path);
     }
     command.args(&settings.arguments);
+    command.envs(settings.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command
 }

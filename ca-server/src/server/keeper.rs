@@ -132,6 +132,9 @@ impl Keeper {
         let mut said = None;
         loop {
             if disputes.borrow_and_update().is_some() {
+                // Until its certificate has been looked at after the dispute, the server is not ready.
+                self.signing
+                    .set_not_ready("nothing is signed while the time is disputed");
                 if disputes.changed().await.is_err() {
                     return;
                 }

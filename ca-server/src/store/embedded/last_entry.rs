@@ -4,13 +4,13 @@ use journal::Reader;
 use prost::Message;
 use time::OffsetDateTime;
 
-use crate::store::entry::{KIND_ENTRY, KIND_SNAPSHOT};
+use crate::store::entry::{KIND_ENTRY, KIND_SNAPSHOT_END};
 use crate::store::error::StoreError;
 
-/// Records that are looked through, newest first, for one with a time. Entries and snapshots have one each.
+/// Records that are looked through, newest first, for one with a time. Entries, snapshots and their parts have one each.
 const LOOKED_THROUGH: u64 = 64;
 
-/// The field that an entry and a snapshot have in common; all others are skipped.
+/// The field that entries, snapshots and their parts have in common; all others are skipped.
 #[derive(Clone, PartialEq, Message)]
 struct Dated {
     #[prost(int64, tag = "1")]
@@ -28,7 +28,7 @@ pub(super) fn time(reader: &Reader) -> Result<Option<OffsetDateTime>, StoreError
         let Some(stored) = reader.read(position)? else {
             continue;
         };
-        if ![KIND_ENTRY, KIND_SNAPSHOT].contains(&stored.kind) {
+        if !(KIND_ENTRY..=KIND_SNAPSHOT_END).contains(&stored.kind) {
             continue;
         }
         let dated = Dated::decode(stored.payload.as_slice()).map_err(|error| StoreError::Entry {
