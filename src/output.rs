@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 pub(crate) use identity::moment;
+use identity::printable::{printable, printable_json, printable_lines};
 
 use crate::failure::Failure;
 
@@ -28,6 +29,7 @@ impl Format {
 
 /// Prints a line, or several, of a result.
 pub(crate) fn say(text: &str) -> Result<(), Failure> {
+    let text = printable_lines(text);
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")
         .and_then(|()| out.flush())
@@ -37,13 +39,13 @@ pub(crate) fn say(text: &str) -> Result<(), Failure> {
 /// Says something beside the result.
 pub(crate) fn remark(text: &str) {
     // Nobody listens if this fails, and the result is not concerned.
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", printable_lines(text));
 }
 
 /// Tells why the command failed.
 pub(crate) fn complain(failure: &Failure, format: Format) {
     match format {
-        Format::Json => remark(&failure.json().to_string()),
+        Format::Json => remark(&printable_json(&failure.json().to_string())),
         _ => remark(&failure.text()),
     }
 }
@@ -52,7 +54,7 @@ pub(crate) fn complain(failure: &Failure, format: Format) {
 pub(crate) fn show(format: Format, value: &Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
     match format {
         Format::Table | Format::Wide => say(text().trim_end_matches('\n')),
-        Format::Json => say(&format!("{value:#}")),
+        Format::Json => say(&printable_json(&format!("{value:#}"))),
         Format::Yaml => say(yaml(value).trim_end_matches('\n')),
     }
 }
@@ -84,7 +86,7 @@ impl Table {
             if cell.is_empty() {
                 "<none>".to_owned()
             } else {
-                cell
+                printable(&cell).into_owned()
             }
         };
         self.rows.push(cells.into_iter().map(shown).collect());
@@ -167,6 +169,18 @@ mod tests {
         ] {
             assert_eq!(age(now - Duration::seconds(seconds), now), expected, "{seconds}");
         }
+    }
+
+    #[test]
+    fn json_keeps_its_values_and_tables_their_rows_whatever_a_stranger_wrote() {
+        let hostile = "a\u{9b}2J\u{202e}\u{e0041}\u{7f}\nb\u{1b}";
+        let value = json!({ "subject": hostile });
+        let printed = printable_json(&format!("{value:#}"));
+        assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), value);
+        assert_eq!(printable_lines(&printed), printed);
+        let mut table = Table::new(["SUBJECT"]);
+        table.row([hostile.to_owned()]);
+        assert_eq!(table.text().lines().count(), 2, "{}", table.text());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use identity::printable::printable_json;
 use identity::{Facts, Reason, TrustDomain};
 use issuance::AuthorityKeyType;
 use time::OffsetDateTime;
@@ -134,7 +135,7 @@ pub fn run(
 
 fn print(report: &Facts, json: bool, console: &mut Console<'_>) -> Result<(), CeremonyError> {
     console.say(&if json {
-        format!("{:#}", report.value())
+        printable_json(&format!("{:#}", report.value()))
     } else {
         report.text()
     })
@@ -170,7 +171,7 @@ fn print_error(message: &str, reason: Reason, json: bool, errors: &mut impl Writ
         serde_json::json!({ "error": { "kind": kind, "reason": reason.word(), "message": message } })
             .to_string()
     } else {
-        format!("error: {message}")
+        format!("error: {}", identity::printable(message))
     };
     // The exit code tells even if nobody reads.
     let _ = writeln!(errors, "{line}");

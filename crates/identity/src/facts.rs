@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::leaf::LeafError;
+use crate::printable::printable;
 use crate::validity::moment;
 use crate::{Fingerprint, Leaf, hex};
 
@@ -84,17 +85,18 @@ impl Facts {
         self
     }
 
-    /// The facts in two columns, below the headline.
+    /// The facts in two columns, below the headline; characters that would change the layout are escaped.
     pub fn text(&self) -> String {
         let width = self.facts.iter().map(|(label, ..)| label.len()).max();
         let width = width.unwrap_or(0);
         let facts = self
             .facts
             .iter()
-            .map(|(label, _, value)| format!("  {label:width$}  {}", plain(value)));
-        std::iter::once(self.headline.clone())
+            .map(|(label, _, value)| format!("  {label:width$}  {}", printable(&plain(value))));
+        let sentence = |text: &String| printable(text).into_owned();
+        std::iter::once(sentence(&self.headline))
             .chain(facts)
-            .chain(self.notes.iter().cloned())
+            .chain(self.notes.iter().map(sentence))
             .collect::<Vec<_>>()
             .join("\n")
     }
@@ -140,6 +142,31 @@ mod tests {
         );
         let text = "a thing\n  is good  yes\n  names    a, b\n  other    none\nLook at it.";
         assert_eq!(facts.text(), text);
+    }
+
+    #[test]
+    fn names_in_a_strangers_certificate_forge_no_lines_and_drive_no_terminal() {
+        let mut params = CertificateParams::default();
+        let subject = "x\n  fingerprint       00\u{1b}[2J\u{9b}1m\u{202e}";
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, subject);
+        let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let facts = Facts::of_certificate(der.der(), OffsetDateTime::UNIX_EPOCH).unwrap();
+        let text = facts.text();
+        assert!(
+            text.contains("CN=x\\n  fingerprint       00\\u{1b}[2J\\u{9b}1m\\u{202e}"),
+            "{text}"
+        );
+        assert!(!text.contains(['\u{1b}', '\u{9b}', '\u{202e}']));
+        let forged = text
+            .lines()
+            .filter(|line| line.trim_start().starts_with("fingerprint"));
+        assert_eq!(forged.count(), 1);
+        assert_eq!(
+            facts.value()["subject"],
+            format!("CN={subject}"),
+            "programs get it as it is"
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use dns_name::{DnsName, DnsNameError, DnsNames, MAX_DNS_NAMES};
 pub use facts::Facts;
 pub use join_token::{JoinToken, JoinTokenError};
 pub use leaf::Leaf;
-pub use printable::{printable, printable_lines};
+pub use printable::printable;
 pub use reason::{Kind, Reason};
 pub use serial::Serial;
 pub use spiffe_id::{SpiffeId, SpiffeIdError, TrustDomain};
