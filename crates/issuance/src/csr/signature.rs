@@ -73,10 +73,12 @@ fn pss(parameters: Option<&Element<'_>>) -> Result<&'static dyn VerificationAlgo
     fields.finish("PSS parameters have extra elements")?;
 
     let hash = digest(hash.ok_or_else(|| refused("with SHA-1"))?)?;
-    let mut mask = mask
-        .ok_or_else(|| refused("with SHA-1 as mask"))?
-        .take(tag::SEQUENCE, "PSS mask is not a sequence")?
-        .contents();
+    let mut mask = only(
+        mask.ok_or_else(|| refused("with SHA-1 as mask"))?,
+        tag::SEQUENCE,
+        "PSS mask is not a sequence",
+    )?
+    .contents();
     let generator = mask.take(tag::OID, "PSS mask without type")?.value;
     if generator != oid::MGF1 || digest(mask)? != hash {
         return Err(refused("with another hash in its mask than in its message"));
@@ -88,7 +90,7 @@ fn pss(parameters: Option<&Element<'_>>) -> Result<&'static dyn VerificationAlgo
         _ => return Err(refused("with another hash than SHA-256, SHA-384 or SHA-512")),
     };
     let salt = salt
-        .map(|mut field| field.take(tag::INTEGER, "PSS salt length is no number"))
+        .map(|field| only(field, tag::INTEGER, "PSS salt length is not a number"))
         .transpose()?;
     if salt.is_none_or(|salt| salt.value != [length]) {
         return Err(refused(&format!(
@@ -101,10 +103,16 @@ fn pss(parameters: Option<&Element<'_>>) -> Result<&'static dyn VerificationAlgo
     Ok(scheme)
 }
 
+/// The one element inside an explicit tag.
+fn only<'a>(mut reader: Reader<'a>, tag: u8, missing: &'static str) -> Result<Element<'a>, CsrError> {
+    let element = reader.take(tag, missing)?;
+    reader.finish("PSS parameter is followed by another element")?;
+    Ok(element)
+}
+
 /// The hash of an AlgorithmIdentifier with NULL or no parameters, the only thing in `reader`.
-fn digest<'a>(mut reader: Reader<'a>) -> Result<&'a [u8], CsrError> {
-    let algorithm = reader.take(tag::SEQUENCE, "hash algorithm is not a sequence")?;
-    reader.finish("hash algorithm is followed by more")?;
+fn digest<'a>(reader: Reader<'a>) -> Result<&'a [u8], CsrError> {
+    let algorithm = only(reader, tag::SEQUENCE, "hash algorithm is not a sequence")?;
     let mut parts = algorithm.contents();
     let kind = parts.take(tag::OID, "hash algorithm without type")?.value;
     parts.take_if(tag::NULL)?;

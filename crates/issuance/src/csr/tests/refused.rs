@@ -302,6 +302,38 @@ fn wrong_and_weak_signatures_are_refused() {
 }
 
 #[test]
+fn elements_that_follow_a_pss_parameter_are_malformed() {
+    let openssl = OpenSsl::new();
+    openssl.run("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.pem");
+    openssl.run("pkey -in rsa.pem -pubout -outform DER -out spki.der");
+    let hash = sequence(&[&oid::element(oid::SHA256), &[tag::NULL, 0]]);
+    let mask = sequence(&[&oid::element(oid::MGF1), &hash]);
+    let salt = integer(&[32]);
+    let csr = |fields: [&[&[u8]]; 3]| {
+        let numbered = fields.iter().zip(0..);
+        let parameters: Vec<u8> = numbered
+            .flat_map(|(field, number)| tlv(tag::context_constructed(number), field))
+            .collect();
+        let mut recipe = Recipe::with_spki(openssl.read("spki.der"));
+        recipe.algorithm = sequence(&[&oid::element(oid::RSA_PSS), &sequence(&[&parameters])]);
+        recipe.der()
+    };
+    // Well-formed parameters lead to the signature, which is not of this key.
+    refused(
+        &csr([&[&hash], &[&mask], &[&salt]]),
+        Reason::CsrSignature,
+        "does not verify",
+    );
+    for fields in [
+        [&[&hash[..], &salt][..], &[&mask], &[&salt]],
+        [&[&hash], &[&mask, &hash], &[&salt]],
+        [&[&hash], &[&mask], &[&salt, &salt]],
+    ] {
+        refused(&csr(fields), Reason::CsrMalformed, "followed by another element");
+    }
+}
+
+#[test]
 fn extensions_that_make_an_authority_are_refused() {
     const TRUE: &[u8] = &[tag::BOOLEAN, 1, 0xff];
     let ca = extension(oid::BASIC_CONSTRAINTS, false, &sequence(&[TRUE]));
