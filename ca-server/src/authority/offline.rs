@@ -14,7 +14,7 @@ use super::keys::KeyFolder;
 use super::signers::Signers;
 use super::{answer, lifecycle};
 use crate::clock::{ServerClock, require_undisputed};
-use crate::config::{ServerName, default_server_names};
+use crate::config::{ServerName, default_server_names, unusable_host_name};
 use crate::grpc::authorities::message;
 use crate::store::{Command, EmbeddedStore, InstanceRow, Store};
 
@@ -178,10 +178,19 @@ pub async fn settle(
         }
     };
     let printed = |names: &[ServerName]| names.iter().map(|name| name.as_str().to_owned()).collect();
-    let server_names: Vec<String> = match &known {
-        _ if !server_names.is_empty() => printed(server_names),
-        Some(row) if !row.server_names.is_empty() => row.server_names.clone(),
-        _ => printed(&default_server_names()),
+    // Names that an earlier version took and could not certify are left out.
+    let kept = super::signers::server_names(known.as_ref());
+    let server_names: Vec<String> = match () {
+        () if !server_names.is_empty() => printed(server_names),
+        () if !kept.is_empty() => printed(&kept),
+        () => {
+            if let Some(host) = unusable_host_name() {
+                tracing::warn!(
+                    "the host name {host:?} is not a DNS name, so it is not in the server's certificate; --server-name gives other names"
+                );
+            }
+            printed(&default_server_names())
+        }
     };
     let row = InstanceRow {
         trust_domain: trust_domain.to_string(),

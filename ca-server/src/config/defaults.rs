@@ -19,9 +19,14 @@ pub fn default_data_dir() -> Option<PathBuf> {
         .map(|state| state.join("signet"))
 }
 
+/// The host name, if it is not a DNS name and so cannot be in a certificate: containers and WSL have underscores in theirs.
+pub fn unusable_host_name() -> Option<String> {
+    Some(host_name()).filter(|host| host.parse::<ServerName>().is_err())
+}
+
 /// The names of a server that was given none: localhost, both loopback addresses, and the host name where it is a DNS name.
 pub fn default_server_names() -> Vec<ServerName> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = host_name();
     let mut names: Vec<ServerName> = ["localhost", "127.0.0.1", "::1", &host]
         .into_iter()
         .filter_map(|name| name.parse().ok())
@@ -30,4 +35,8 @@ pub fn default_server_names() -> Vec<ServerName> {
         names.pop();
     }
     names
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -2,6 +2,7 @@
 //! the server works with ([`Settings`]). A flag beats a variable beats the file beats the default.
 //! `docs/CONFIGURATION.md` lists every field with unit and default.
 
+mod addresses;
 mod args;
 mod defaults;
 mod file;
@@ -14,13 +15,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+pub use addresses::Addresses;
 pub use args::ServerArgs;
-pub use defaults::{default_data_dir, default_server_names};
+pub use defaults::{default_data_dir, default_server_names, unusable_host_name};
 pub use file::{
     AuditConfig, AuthenticationConfig, CertificateConfig, Config, CrlConfig, IdFromConfig, JwtConfig,
     LimitsConfig, ListenConfig, LogConfig, LogFormat, LogLevel, MeshConfig, ProfileConfig, ProfilesConfig,
 };
-pub use settings::{Addresses, AuditSink, JwtLives, Limits, Mode, Profiles, Settings};
+pub use settings::{ADMIN_SOCKET, AuditSink, JwtLives, Limits, Mode, Profiles, Settings};
 pub use values::{Address, BaseUrl, Life, Namespace, Rate, ServerName, ValueError};
 pub use watch::Watch;
 

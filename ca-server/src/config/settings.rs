@@ -1,24 +1,29 @@
 //! The usable form: every field filled, every rule kept, every file that is named read. What is in force prints as YAML that parses
 //! again. Some fields count only at a start; [`Settings::needs_restart`] names those that differ.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use identity::{TrustDomain, duration};
 use issuance::{CrlBaseUrl, MIN_LIFE, Profile, ProfileName};
+use runtime::instance::socket_path_fits;
 
 use super::ConfigError;
+use super::addresses::Addresses;
 use super::args::ServerArgs;
 use super::defaults::default_data_dir;
-use super::file::{Config, ListenConfig, LogFormat, LogLevel, ProfileConfig};
+use super::file::{Config, LogFormat, LogLevel, ProfileConfig};
 use super::providers::{certificate_providers, jwt_providers, repeated};
-use super::values::{Address, Life, Namespace, Rate, ServerName};
+use super::values::{Life, Namespace, Rate, ServerName};
 use super::watch::Watch;
 use crate::caller::certificate::CertificateProvider;
 use crate::caller::jwt::JwtProvider;
 
+/// The administrators' socket, in the data folder.
+pub const ADMIN_SOCKET: &str = "admin.sock";
 const DEFAULT_IN_FLIGHT: u32 = 512;
+/// The server's certificate has a URI besides.
+const MAX_SERVER_NAMES: usize = issuance::MAX_NAMES - 1;
 
 /// Which command starts the server: it decides where the server listens by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,21 +47,6 @@ pub struct Settings {
     log_format: LogFormat,
     audit: AuditSink,
     watch: Watch,
-}
-
-/// Where the server listens; port 0 takes a free one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Addresses {
-    /// gRPC over TLS 1.3.
-    pub grpc: SocketAddr,
-    /// HTTPS.
-    pub https: SocketAddr,
-    /// Plain HTTP for CRLs and authority certificates.
-    pub crl: SocketAddr,
-    /// The dashboard.
-    pub dashboard: SocketAddr,
-    /// Metrics and probes.
-    pub metrics: SocketAddr,
 }
 
 /// The profiles in force.
@@ -142,11 +132,17 @@ impl Settings {
         if repeated(config.server_names.iter().map(ServerName::as_str)).is_some() {
             return Err(field("serverNames", "a name stands twice, expected each once"));
         }
+        let names = config.server_names.len();
+        if names > MAX_SERVER_NAMES {
+            let why = format!("{names} names, expected at most {MAX_SERVER_NAMES}");
+            return Err(field("serverNames", why));
+        }
+        socket_path_fits(&data_dir.join(ADMIN_SOCKET)).map_err(|e| field("dataDir", e.to_string()))?;
         // Before the files are read: what changes meanwhile is seen later.
         let watch = Watch::new(named_files(&config));
         Ok(Self {
             data_dir,
-            addresses: Addresses::fill(&mut config.listen, mode),
+            addresses: Addresses::fill(&mut config.listen, mode)?,
             profiles: Profiles::fill(&mut config)?,
             jwt: jwt_providers(&config.authentication.jwt)?,
             certificate: certificate_providers(&config.authentication.certificate)?,
@@ -259,25 +255,6 @@ impl Settings {
     }
 }
 
-impl Addresses {
-    fn fill(listen: &mut ListenConfig, mode: Mode) -> Self {
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let public = match mode {
-            Mode::Up => loopback,
-            Mode::Server => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        };
-        let or =
-            |field: &mut Option<Address>, ip, port| field.get_or_insert(Address(SocketAddr::new(ip, port))).0;
-        Self {
-            grpc: or(&mut listen.grpc, public, 15012),
-            https: or(&mut listen.https, public, 8443),
-            crl: or(&mut listen.crl, public, 8080),
-            dashboard: or(&mut listen.dashboard, loopback, 20001),
-            metrics: or(&mut listen.metrics, loopback, 15014),
-        }
-    }
-}
-
 impl Profiles {
     fn fill(config: &mut Config) -> Result<Self, ConfigError> {
         let profiles = &mut config.profiles;
@@ -348,6 +325,19 @@ fn audit_sink(config: &mut Config, data_dir: &Path) -> Result<AuditSink, ConfigE
         return Ok(AuditSink::Stdout);
     }
     *file = absolute("audit.file", file)?;
+    // The data folder is made at the first start; any other folder is the operator's.
+    let folder = file.parent().unwrap_or(data_dir);
+    if folder != data_dir && !folder.is_dir() {
+        let why = format!(
+            "{} is not a folder, expected a file in a folder that exists",
+            folder.display()
+        );
+        return Err(field("audit.file", why));
+    }
+    if file.is_dir() {
+        let why = format!("{} is a folder, expected a file", file.display());
+        return Err(field("audit.file", why));
+    }
     Ok(AuditSink::File(file.clone()))
 }
 

@@ -227,6 +227,13 @@ fn unknown_fields_and_wrong_values_are_refused_with_line_and_column() {
         ("profiles:\n  jwt:\n    life: 5\n", 3, 11, "duration"),
         ("listen: { grpc: localhost }\n", 1, 17, "ADDR:PORT"),
         ("serverNames:\n  - ok\n  - \"*.bad\"\n", 3, 5, "server name"),
+        ("serverNames: [ my_host ]\n", 1, 16, "server name"),
+        (
+            "crl: { baseUrl: 'http://[[' }\n",
+            1,
+            17,
+            "its host is not a DNS name",
+        ),
         ("trustDomain: Example.org\n", 1, 14, "trust domain"),
         ("limits: { inFlight: 1, inFlight: 2 }\n", 1, 24, "inFlight"),
         ("dataDir: [ a ]\n", 1, 10, "string"),
@@ -257,6 +264,14 @@ fn a_broken_rule_names_its_field() {
             "profiles.agent.life",
         ),
         ("serverNames: [ a, A ]".to_owned(), "serverNames"),
+        (format!("serverNames: [ {} ]", numbered_names(100)), "serverNames"),
+        (
+            "listen: { grpc: '127.0.0.1:15014', metrics: '127.0.0.1:15014' }".to_owned(),
+            "listen.metrics",
+        ),
+        ("audit: { file: /nowhere/audit.log }".to_owned(), "audit.file"),
+        ("audit: { file: /tmp }".to_owned(), "audit.file"),
+        (format!("dataDir: /{}", "d".repeat(120)), "dataDir"),
         (
             jwt("name: k8s, issuer: i, audiences: [ a ], jwksUrl: 'https://i'"),
             "authentication.jwt[0].jwksUrl",
@@ -322,6 +337,11 @@ fn files_that_are_missing_or_broken_are_named_with_their_field_and_read_again_wh
     std::fs::write(&keys, JWKS).unwrap();
     assert!(watch.changed());
     assert!(good.needs_restart(&good.reread().unwrap()).is_empty());
+}
+
+fn numbered_names(count: usize) -> String {
+    let names: Vec<String> = (0..count).map(|number| format!("n{number}")).collect();
+    names.join(", ")
 }
 
 fn root_pem() -> String {

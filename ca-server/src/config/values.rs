@@ -7,9 +7,9 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
+use identity::dns_name::DnsName;
 use identity::duration;
 use issuance::{CrlBaseUrl, CrlBaseUrlError};
-use rustls_pki_types::DnsName;
 
 /// A text that is not the value which its field wants.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,8 +106,8 @@ impl FromStr for ServerName {
         if let Ok(ip) = text.parse::<IpAddr>() {
             return Ok(Self(ip.to_string()));
         }
-        match DnsName::try_from(text) {
-            Ok(name) if !text.ends_with('.') => Ok(Self(name.as_ref().to_ascii_lowercase())),
+        match DnsName::new(text) {
+            Ok(name) if !text.ends_with('.') => Ok(Self(name.as_str().to_owned())),
             _ => Err(ValueError::new(
                 text,
                 "a server name, expected a DNS name or an IP address, without port or wildcard",
@@ -291,6 +291,8 @@ mod tests {
             "ca example",
             "[::1]",
             "ca.example.org.",
+            "my_host",
+            "127.1",
         ] {
             assert!(bad.parse::<ServerName>().is_err(), "{bad:?}");
         }

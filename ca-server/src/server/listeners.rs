@@ -18,12 +18,12 @@ use tower::layer::util::{Identity, Stack};
 use super::{Ready, ServeError, Server};
 use crate::caller::Connection;
 use crate::caller::connection::Accepted;
+use crate::config::ADMIN_SOCKET;
 use crate::grpc::{self, DoorLayer, Services};
 use crate::{http, tls};
 
 /// The roots of the trust domain, in the data folder.
 pub(super) const BUNDLE: &str = "bundle.pem";
-const ADMIN_SOCKET: &str = "admin.sock";
 /// Handshaken connections that wait to be served.
 const BACKLOG: usize = 64;
 
