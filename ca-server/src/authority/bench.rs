@@ -1,5 +1,8 @@
 //! A whole authority in memory for tests: its record in memory, its keys in a temporary folder, a clock that a test moves.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -73,7 +76,7 @@ impl Bench {
         let as_clock: Arc<dyn Clock> = Arc::<Hand>::clone(&clock);
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::clone(&as_clock)));
         let trust_domain = TrustDomain::new("example.org").unwrap();
-        let keys = KeyFolder::new(folder.path().to_owned());
+        let keys = KeyFolder::new(key_folder(folder.path()));
         let signers = Arc::new(Signers::new(trust_domain.clone(), keys, None));
         let root = lifecycle::own_root(&signers, NOW).unwrap();
         let mut registry = Registry::default();
@@ -290,6 +293,13 @@ impl Bench {
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     }
+}
+
+/// `keys` in this folder, for its owner only.
+pub(crate) fn key_folder(folder: &Path) -> PathBuf {
+    let keys = folder.join("keys");
+    DirBuilder::new().mode(0o700).create(&keys).unwrap();
+    keys
 }
 
 pub(crate) fn key() -> KeyPair {

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use v1::authorities_server::Authorities;
 
 use super::*;
+use crate::authority::bench::key_folder;
 use crate::authority::keys::KeyFolder;
 use crate::grpc::admin::bench::{Bench, NOW};
 
@@ -24,7 +25,7 @@ struct Prepared {
 impl Prepared {
     fn new(bench: &Bench) -> Self {
         let keys = tempfile::tempdir().unwrap();
-        let folder = KeyFolder::new(keys.path().to_owned());
+        let folder = KeyFolder::new(key_folder(keys.path()));
         let trust_domain = bench.admin.trust_domain.clone();
         let root =
             RootAuthority::create(trust_domain.clone(), 2 * YEAR, AuthorityKeyType::P256, NOW).unwrap();
