@@ -84,7 +84,8 @@ impl TrustBundle {
         })
     }
 
-    /// Reads concatenated PEM certificates.
+    /// Reads concatenated PEM certificates (RFC 7468); text between them is skipped. A block of any other kind is
+    /// refused: a private key or a `TRUSTED CERTIFICATE` in a bundle is a mistake that would otherwise pass unnoticed.
     pub fn from_pem(trust_domain: TrustDomain, pem: &[u8]) -> Result<Self, BundleError> {
         if pem.len() > MAX_BYTES {
             return Err(BundleError::TooLarge {
@@ -92,6 +93,11 @@ impl TrustBundle {
                 limit: MAX_BYTES,
                 unit: "bytes",
             });
+        }
+        if let Some(label) = foreign_label(pem) {
+            return Err(BundleError::Pem(format!(
+                "found a block {label:?}, expected only CERTIFICATE"
+            )));
         }
         let roots = CertificateDer::pem_slice_iter(pem)
             .collect::<Result<Vec<_>, _>>()
@@ -157,6 +163,16 @@ impl std::fmt::Debug for TrustBundle {
     }
 }
 
+/// The label of the first PEM block that is not a certificate. The PEM reader skips labels that it does not know.
+fn foreign_label(pem: &[u8]) -> Option<String> {
+    const LONGEST_LABEL: usize = 64;
+    pem.split(|byte| matches!(byte, b'\n' | b'\r'))
+        .filter_map(|line| line.trim_ascii().strip_prefix(b"-----BEGIN "))
+        .map(|label| label.strip_suffix(b"-----").unwrap_or(label))
+        .find(|label| *label != b"CERTIFICATE")
+        .map(|label| String::from_utf8_lossy(&label[..label.len().min(LONGEST_LABEL)]).into_owned())
+}
+
 /// One certificate as PEM (RFC 7468) with 64 columns, LF line ends and a final newline.
 pub fn certificate_pem(der: &[u8]) -> String {
     pem("CERTIFICATE", der)
@@ -185,6 +201,29 @@ mod tests {
         let bundle = TrustBundle::new(td.clone(), vec![root(), root()]).unwrap();
         assert!(bundle.to_pem().ends_with("-----END CERTIFICATE-----\n"));
         assert_eq!(TrustBundle::from_pem(td, bundle.to_pem().as_bytes()), Ok(bundle));
+    }
+
+    #[test]
+    fn a_block_that_is_no_certificate_is_refused_naming_its_label() {
+        let td = TrustDomain::new("td").unwrap();
+        let good = certificate_pem(&root());
+        for label in [
+            "PRIVATE KEY",
+            "TRUSTED CERTIFICATE",
+            "X509 CRL",
+            "CERTIFICATE REQUEST",
+        ] {
+            for text in [
+                format!("{good}{}", pem(label, b"x")),
+                format!("{}{good}", pem(label, b"x")),
+            ] {
+                let refused = TrustBundle::from_pem(td.clone(), text.as_bytes()).unwrap_err();
+                assert!(refused.to_string().contains(label), "{refused}");
+            }
+        }
+        let commented = format!("root of 2026\r\n{}", good.replace('\n', "\r\n"));
+        let read = TrustBundle::from_pem(td, commented.as_bytes()).unwrap();
+        assert_eq!(read.roots().len(), 1);
     }
 
     #[test]
