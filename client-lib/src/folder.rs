@@ -3,6 +3,8 @@
 //! `D` once reads a pair that fits. The folder before is kept for readers that are still at it.
 
 mod generation;
+mod own_file;
+mod pending;
 mod source_json;
 
 use std::fs::{self, File};
@@ -11,23 +13,27 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use identity::TrustBundle;
+use identity::{KeyDigest, TrustBundle};
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
 use crate::identities::Snapshot;
-use crate::key::{KeyError, KeyType, PrivateKey};
+use crate::key::{KeyError, PrivateKey};
 use crate::server::CaServer;
 use crate::svid::{Svid, SvidRefused};
 
-use generation::{Generation, create_file, sync};
+use generation::{Generation, create_folders, sync};
 
+#[cfg(feature = "grpc")]
 pub(crate) use generation::read_file;
+pub use pending::PendingKey;
 
 /// Largest file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 /// How often a reader starts over when two rotations went past it.
 const READ_ATTEMPTS: u32 = 5;
+/// How long the lock is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Between the name of `D` and the number of a folder in use.
 const GENERATION: &str = ".gen-";
 /// Between the name of `D` and the number of a folder that is being removed.
@@ -72,6 +78,14 @@ pub enum FolderError {
     NotOurs {
         /// Where.
         path: PathBuf,
+    },
+    /// Another process holds the lock.
+    #[error("lock {} is held by another process, waited {after:?}", path.display())]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+        /// How long was waited.
+        after: Duration,
     },
     /// A path without a last part.
     #[error("{} cannot hold a certificate, expected a path that ends with a name", path.display())]
@@ -162,52 +176,44 @@ impl Folder {
         }
     }
 
-    /// Writes the next folder, swaps the link, removes what is older than the folder before, and forgets the pending key.
+    /// Writes the next folder, swaps the link, removes what is older than the folder before, and forgets pending keys.
     pub fn write(&self, stored: &Stored) -> Result<(), FolderError> {
+        self.write_keeping(stored, None)
+    }
+
+    /// As [`Folder::write`], but keeps the pending key with this digest: its request is not answered yet.
+    pub fn write_keeping(&self, stored: &Stored, pending: Option<KeyDigest>) -> Result<(), FolderError> {
         let _lock = self.lock()?;
         self.refuse_strangers()?;
         let before = fs::read_link(&self.link).ok();
-        let next = self.beside(&format!("{GENERATION}{:08}", self.last_generation()? + 1));
-        Generation::at(next.clone()).write(stored)?;
-        let name = next.file_name().expect("made from a name");
-        let swap = self.beside(".swap");
-        let _ = fs::remove_file(&swap);
-        symlink(name, &swap).map_err(io_error("make the link", &swap))?;
-        fs::rename(&swap, &self.link).map_err(io_error("swap the link", &self.link))?;
-        sync(self.parent())?;
-        self.remove_older(&[Some(PathBuf::from(name)), before])?;
-        self.forget_pending()
-    }
-
-    /// The key of this kind that waits for its answer: the one made before, or a fresh one that is on disk before it is used. A request whose
-    /// answer was lost is repeated with it.
-    pub fn pending_key(&self, kind: KeyType) -> Result<PrivateKey, FolderError> {
-        let _lock = self.lock()?;
-        let path = self.pending_path(kind);
-        match read_file(&path) {
-            Ok(text) => match PrivateKey::from_pem(&text) {
-                Ok(key) => return Ok(key),
-                // Torn by a crash before it was ever used: make another.
-                Err(_) => fs::remove_file(&path).map_err(io_error("remove", &path))?,
-            },
-            Err(FolderError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            Err(other) => return Err(other),
+        if let Err(error) = self.remove_unfinished(before.as_deref()) {
+            tracing::warn!(path = %self.link.display(), %error, "unfinished certificate folder not removed");
         }
-        let key = PrivateKey::generate(kind)?;
-        create_file(&path, key.to_pem().as_bytes(), 0o600)?;
+        let number = self.last_generation()?.saturating_add(1);
+        let next = self.beside(&format!("{GENERATION}{number:08}"));
+        let generation = Generation::at(next.clone());
+        generation.write(stored)?;
+        let name = next.file_name().expect("made from a name");
+        // The folder is durable before anything points to it.
+        sync(self.parent())
+            .and_then(|()| self.swap_link(Path::new(name)))
+            .inspect_err(|_| generation.discard())?;
         sync(self.parent())?;
-        Ok(key)
-    }
-
-    /// Forgets pending keys: one was answered, or will never be accepted.
-    pub fn forget_pending(&self) -> Result<(), FolderError> {
-        for path in KeyType::ALL.iter().map(|kind| self.pending_path(*kind)) {
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &path)(e)),
-                _ => {}
-            }
+        // The certificate is in place: clean-up that fails is repeated by the next rotation.
+        let cleaned = self
+            .remove_older(&[Some(PathBuf::from(name)), before])
+            .and(self.forget_pending_but(pending));
+        if let Err(error) = cleaned {
+            tracing::warn!(path = %self.link.display(), %error, "certificate stored, but not everything old is removed");
         }
         Ok(())
+    }
+
+    fn swap_link(&self, target: &Path) -> Result<(), FolderError> {
+        let swap = self.beside(".swap");
+        let _ = fs::remove_file(&swap);
+        symlink(target, &swap).map_err(io_error("make the link", &swap))?;
+        fs::rename(&swap, &self.link).map_err(io_error("swap the link", &self.link))
     }
 
     fn refuse_strangers(&self) -> Result<(), FolderError> {
@@ -226,16 +232,8 @@ impl Folder {
     }
 
     fn lock(&self) -> Result<File, FolderError> {
-        fs::create_dir_all(self.parent()).map_err(io_error("make the folder", self.parent()))?;
-        let path = self.beside(".lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(io_error("open", &path))?;
-        file.lock().map_err(io_error("lock", &path))?;
-        Ok(file)
+        create_folders(self.parent())?;
+        own_file::lock(&self.beside(".lock"), LOCK_PATIENCE)
     }
 
     fn parent(&self) -> &Path {
@@ -250,10 +248,6 @@ impl Folder {
         name.push(self.link.file_name().expect("the constructor checked it"));
         name.push(suffix);
         self.parent().join(name)
-    }
-
-    fn pending_path(&self, kind: KeyType) -> PathBuf {
-        self.beside(&format!(".pending-{}.pem", kind.word()))
     }
 
     /// Numbers and names of what lies beside `D` with this suffix and a number.
@@ -281,22 +275,55 @@ impl Folder {
             .unwrap_or(0))
     }
 
-    /// Renames first: a reader of a folder finds all of its files or none, never a chain whose key is gone.
-    fn remove_older(&self, keep: &[Option<PathBuf>]) -> Result<(), FolderError> {
-        for (number, name) in self.numbered(GENERATION)? {
-            if !keep.iter().flatten().any(|kept| *kept == name) {
-                let path = self.parent().join(name);
-                let away = self.beside(&format!("{REMOVED}{number}"));
-                fs::rename(&path, away).map_err(io_error("rename", &path))?;
-            }
-        }
-        // Also those that a crash left behind.
-        for (_, name) in self.numbered(REMOVED)? {
-            let path = self.parent().join(name);
-            fs::remove_dir_all(&path).map_err(io_error("remove", &path))?;
-        }
-        Ok(())
+    /// Removes folders that were begun after the one in use and never finished: a crash left them, and each holds a
+    /// private key.
+    fn remove_unfinished(&self, current: Option<&Path>) -> Result<(), FolderError> {
+        let folders = self.numbered(GENERATION)?;
+        let Some((used, _)) = folders.iter().find(|(_, name)| Some(name.as_path()) == current) else {
+            return Ok(());
+        };
+        let unfinished = folders.iter().filter(|(number, _)| number > used);
+        first_error(unfinished.map(|(_, name)| remove_tree(&self.parent().join(name))))
     }
+
+    /// Renames first: a reader of a folder finds all of its files or none, never a chain whose key is gone. One that
+    /// cannot be removed does not stop the others.
+    fn remove_older(&self, keep: &[Option<PathBuf>]) -> Result<(), FolderError> {
+        let older = self.numbered(GENERATION)?;
+        let older = older
+            .iter()
+            .filter(|(_, name)| !keep.iter().flatten().any(|kept| kept == name));
+        let renamed = first_error(older.map(|(number, name)| {
+            let path = self.parent().join(name);
+            let away = self.beside(&format!("{REMOVED}{number}"));
+            fs::rename(&path, away).map_err(io_error("rename", &path))
+        }));
+        // Also those that a crash left behind.
+        let removed = self.numbered(REMOVED)?;
+        renamed.and(first_error(
+            removed
+                .iter()
+                .map(|(_, name)| remove_tree(&self.parent().join(name))),
+        ))
+    }
+}
+
+/// Goes through all, and returns the first error.
+fn first_error(mut results: impl Iterator<Item = Result<(), FolderError>>) -> Result<(), FolderError> {
+    let first = results.find(Result::is_err).unwrap_or(Ok(()));
+    results.for_each(drop);
+    first
+}
+
+/// Removes a folder, or a file or link in its place; nothing outside of it is followed.
+fn remove_tree(path: &Path) -> Result<(), FolderError> {
+    let is_folder = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    let removed = if is_folder {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    removed.map_err(io_error("remove", path))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use identity::TrustBundle;
@@ -33,8 +33,23 @@ impl Generation {
         Self { path }
     }
 
+    /// Writes the folder, or leaves nothing of it: it would hold a private key, and a full disk would not get space.
     pub(super) fn write(&self, stored: &Stored) -> Result<(), FolderError> {
-        fs::create_dir(&self.path).map_err(io_error("make the folder", &self.path))?;
+        fs::DirBuilder::new()
+            .mode(0o755)
+            .create(&self.path)
+            .map_err(io_error("make the folder", &self.path))?;
+        self.fill(stored).inspect_err(|_| self.discard())
+    }
+
+    /// Removes a folder that nothing points to.
+    pub(super) fn discard(&self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "unfinished certificate folder not removed");
+        }
+    }
+
+    fn fill(&self, stored: &Stored) -> Result<(), FolderError> {
         let chain: String = stored.chain.iter().map(|der| certificate_pem(der)).collect();
         create_file(&self.path.join(CHAIN), chain.as_bytes(), 0o644)?;
         if let Some(key) = &stored.key {
@@ -103,7 +118,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, FolderError> 
     Ok(text)
 }
 
-/// Makes a file that must not exist yet, and syncs it.
+/// Makes a file that must not exist yet, not even as a symbolic link, and syncs it; or leaves nothing of it.
 pub(super) fn create_file(path: &Path, contents: &[u8], mode: u32) -> Result<(), FolderError> {
     let mut file = File::options()
         .write(true)
@@ -111,8 +126,31 @@ pub(super) fn create_file(path: &Path, contents: &[u8], mode: u32) -> Result<(),
         .mode(mode)
         .open(path)
         .map_err(io_error("make", path))?;
-    file.write_all(contents).map_err(io_error("write", path))?;
-    file.sync_all().map_err(io_error("sync", path))
+    file.write_all(contents)
+        .map_err(io_error("write", path))
+        .and_then(|()| file.sync_all().map_err(io_error("sync", path)))
+        .inspect_err(|_| {
+            // The error to report is that of the write.
+            let _ = fs::remove_file(path);
+        })
+}
+
+/// Makes a folder and those above it that are missing; each is synced into its parent, or a power cut takes it with
+/// everything in it.
+pub(super) fn create_folders(folder: &Path) -> Result<(), FolderError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    create_folders(parent)?;
+    match fs::create_dir(folder) {
+        Ok(()) => sync(parent),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(e) => Err(io_error("make the folder", folder)(e)),
+    }
 }
 
 /// Makes renames and new names in a folder last.

@@ -1,13 +1,15 @@
 //! Certificates on disk: what is written is read, readers never see a pair that does not fit, strangers are left alone.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use identity::{Fingerprint, Leaf, TrustDomain};
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::pem::PemObject;
 
+use super::generation::create_file;
 use super::*;
+use crate::key::KeyType;
 
 fn stored() -> Stored {
     let key = PrivateKey::generate(KeyType::P256).unwrap();
@@ -193,4 +195,161 @@ fn damage_is_named_with_its_file() {
         assert!(error.to_string().contains(file), "{error}");
     }
     assert!(Folder::new("/").is_err());
+}
+
+/// Everything next to `D` whose name contains this.
+fn names(folder: &Folder, part: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder.parent()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.contains(part)).collect()
+}
+
+/// Gives a file to another user. Only root can; for others it becomes one that all can read, which is as foreign.
+fn give_away(path: &Path, user: u32) {
+    if std::os::unix::fs::chown(path, Some(user), None).is_err() {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+    }
+}
+
+#[test]
+fn a_lock_that_others_can_open_or_that_is_not_a_file_is_replaced() {
+    let (_place, folder) = folder();
+    let lock = folder.beside(".lock");
+    let elsewhere = folder.beside(".elsewhere");
+    for plant in [
+        // An earlier release made it so; another user holds it.
+        &(|| {
+            fs::write(&lock, "").unwrap();
+            fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+        }) as &dyn Fn(),
+        &|| symlink(&elsewhere, &lock).unwrap(),
+        &|| {
+            fs::write(&lock, "").unwrap();
+            fs::set_permissions(&lock, fs::Permissions::from_mode(0o600)).unwrap();
+            give_away(&lock, 65_534);
+        },
+    ] {
+        let _ = fs::remove_file(&lock);
+        plant();
+        let held = File::open(&lock);
+        let held = held.iter().map(|file| file.lock().unwrap()).count();
+        folder.write(&stored()).unwrap();
+        let facts = fs::symlink_metadata(&lock).unwrap();
+        assert!(facts.is_file() && facts.uid() == rustix::process::geteuid().as_raw());
+        assert_eq!(facts.mode() & 0o777, 0o600, "{held}");
+        assert!(!elsewhere.exists(), "a planted link was followed");
+    }
+}
+
+#[test]
+fn a_lock_held_by_another_process_ends_the_wait_with_an_error() {
+    let (_place, folder) = folder();
+    folder.write(&stored()).unwrap();
+    let lock = folder.beside(".lock");
+    let held = File::options().write(true).open(&lock).unwrap();
+    held.lock().unwrap();
+    let refused = own_file::lock(&lock, Duration::from_millis(50)).unwrap_err();
+    assert!(matches!(refused, FolderError::Locked { .. }), "{refused}");
+    drop(held);
+    own_file::lock(&lock, Duration::from_millis(50)).unwrap();
+}
+
+#[test]
+fn a_pending_key_that_another_user_planted_or_can_read_is_not_used() {
+    let (_place, folder) = folder();
+    let path = folder.pending_path(KeyType::P256);
+    let known = PrivateKey::generate(KeyType::P256).unwrap();
+    let elsewhere = folder.beside(".elsewhere.pem");
+    fs::write(&elsewhere, known.to_pem().as_bytes()).unwrap();
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o600)).unwrap();
+    let plant = |mode, owner| {
+        fs::copy(&elsewhere, &path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        if let Some(owner) = owner {
+            give_away(&path, owner);
+        }
+    };
+    for plant in [
+        &(|| plant(0o644, None)) as &dyn Fn(),
+        &|| plant(0o600, Some(65_534)),
+        &|| symlink(&elsewhere, &path).unwrap(),
+        &|| fs::hard_link(&elsewhere, &path).unwrap(),
+    ] {
+        let _ = fs::remove_file(&path);
+        plant();
+        assert_ne!(
+            folder.pending_key(KeyType::P256).unwrap().digest(),
+            known.digest()
+        );
+    }
+    assert_eq!(
+        fs::read(&elsewhere).unwrap(),
+        known.to_pem().as_bytes(),
+        "a planted link was followed"
+    );
+    let _ = fs::remove_file(&path);
+    plant(0o600, None);
+    assert_eq!(
+        folder.pending_key(KeyType::P256).unwrap().digest(),
+        known.digest()
+    );
+}
+
+#[test]
+fn a_key_that_the_stored_certificate_has_is_not_pending_after_a_crash_before_the_clean_up() {
+    let (_place, folder) = folder();
+    let written = stored();
+    folder.write(&written).unwrap();
+    let key = written.key.unwrap();
+    create_file(
+        &folder.pending_path(KeyType::P256),
+        key.to_pem().as_bytes(),
+        0o600,
+    )
+    .unwrap();
+    let next = folder.pending_key(KeyType::P256).unwrap();
+    assert_ne!(next.digest(), key.digest());
+    let after = folder.next_key(KeyType::P256, &[next.digest()]).unwrap();
+    assert_ne!(after.key.digest(), next.digest(), "used, but not stored");
+}
+
+#[test]
+fn a_pending_key_can_outlast_a_write() {
+    let (_place, folder) = folder();
+    let pending = folder.pending_key(KeyType::P384).unwrap();
+    folder.write_keeping(&stored(), Some(pending.digest())).unwrap();
+    assert_eq!(
+        folder.pending_key(KeyType::P384).unwrap().digest(),
+        pending.digest()
+    );
+    folder.write(&stored()).unwrap();
+    assert!(names(&folder, "pending").is_empty());
+}
+
+#[test]
+fn a_write_that_fails_leaves_no_folder_with_a_private_key() {
+    let (_place, folder) = folder();
+    folder.write(&stored()).unwrap();
+    let read = folder.read().unwrap().unwrap().chain;
+    // The link cannot be made in the place of a folder.
+    fs::create_dir_all(folder.beside(".swap").join("x")).unwrap();
+    for _ in 0..3 {
+        folder.write(&stored()).unwrap_err();
+        assert_eq!(names(&folder, ".gen-").len(), 1);
+    }
+    assert_eq!(folder.read().unwrap().unwrap().chain, read);
+    fs::remove_dir_all(folder.beside(".swap")).unwrap();
+    folder.write(&stored()).unwrap();
+}
+
+#[test]
+fn folders_that_are_missing_are_made_and_a_file_in_their_place_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = Folder::new(place.path().join("a/b/c/web")).unwrap();
+    folder.write(&stored()).unwrap();
+    assert!(fits(&folder.read().unwrap().unwrap()));
+    let folder = Folder::new(place.path().join("a/file/web")).unwrap();
+    fs::write(place.path().join("a/file"), "").unwrap();
+    let refused = folder.write(&stored()).unwrap_err().to_string();
+    assert!(refused.contains("a/file"), "{refused}");
 }
