@@ -169,7 +169,9 @@ impl From<client_lib::folder::FolderError> for Failure {
                 };
                 Self::new(reason, &error).at(Place::of_file(path))
             }
-            FolderError::Locked { path, .. } => Self::new(Reason::Internal, &error).at(Place::of_file(path)),
+            FolderError::Locked { path, .. } | FolderError::Slow { path, .. } => {
+                Self::new(Reason::Internal, &error).at(Place::of_file(path))
+            }
             FolderError::NotOurs { path } => Self::new(Reason::Conflict, &error).at(Place::of_file(path)),
             FolderError::NoName { path } | FolderError::Content { path, .. } => {
                 Self::new(Reason::ResourceInvalid, &error).at(Place::of_file(path))

@@ -1,30 +1,34 @@
 //! The client of the CA, `signet.v1.CertificateAuthority` over TLS 1.3. It sends nothing secret before the server is verified:
 //! without any trust it begins with the fingerprint of one root (`bootstrap`), afterwards it has the trust bundle.
 
+mod acceptance;
 mod bootstrap;
 mod channel;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{Clock as _, SpiffeId, SystemClock, TrustBundle};
-use proto::v1::certificate_authority_client::CertificateAuthorityClient;
+use identity::{Leaf, SpiffeId, TrustBundle, VerifyError};
 use proto::{Refusal, v1};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 use zeroize::Zeroizing;
 
+use crate::boot_time::{LocalClock, Reading};
 use crate::dial::{Dial, Tcp};
 use crate::error::{AnswerError, Error};
 use crate::identities::Snapshot;
 use crate::key::PrivateKey;
 use crate::proof::Proof;
+use crate::renewal::{Receipt, Terms};
 use crate::server::CaServer;
-use crate::svid::Svid;
+use crate::svid::{Svid, SvidRefused};
+
+pub(crate) use acceptance::check_order;
+use channel::{CaClock, Connection};
 
 /// How long the CA is given for one answer.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -37,6 +41,9 @@ pub struct Ca {
     server: CaServer,
     dial: Arc<dyn Dial>,
     bundle: Option<Arc<TrustBundle>>,
+    clock: LocalClock,
+    /// The last certificate that this client received, by which the time of the CA is known.
+    receipt: Option<Arc<Receipt>>,
 }
 
 /// What a caller would like to have. The CA decides by its registrations.
@@ -61,6 +68,10 @@ pub struct Issued {
     pub renew_after: Option<OffsetDateTime>,
     /// The authority ends before the life wished.
     pub life_clipped: bool,
+    /// The life that was requested.
+    pub requested: Option<Duration>,
+    /// The clocks of this machine when it was received.
+    pub at: Reading,
 }
 
 /// The trust bundle of the CA, now and at each change.
@@ -68,6 +79,9 @@ pub struct Issued {
 pub struct BundleWatch {
     stream: Streaming<v1::TrustBundle>,
     server: CaServer,
+    /// The chain that the server showed on this connection.
+    chain: Vec<CertificateDer<'static>>,
+    clock: CaClock,
 }
 
 impl Ca {
@@ -77,7 +91,29 @@ impl Ca {
             server,
             dial: Arc::new(Tcp),
             bundle: None,
+            clock: LocalClock::system(),
+            receipt: None,
         }
+    }
+
+    pub(crate) fn clocked_by(self, clock: LocalClock) -> Self {
+        Self { clock, ..self }
+    }
+
+    pub(crate) fn clock(&self) -> &LocalClock {
+        &self.clock
+    }
+
+    /// The same, whose time is known from this certificate: a machine with a wrong clock can still verify the server.
+    pub fn timed_by(self, receipt: &Receipt) -> Self {
+        Self {
+            receipt: Some(Arc::new(receipt.clone())),
+            ..self
+        }
+    }
+
+    fn ca_clock(&self) -> CaClock {
+        CaClock::new(self.clock.clone(), self.receipt.clone())
     }
 
     /// The same, reached by another road.
@@ -93,12 +129,17 @@ impl Ca {
         }
     }
 
+    /// The same, known by its fingerprint only.
+    pub(crate) fn without_bundle(self) -> Self {
+        Self { bundle: None, ..self }
+    }
+
     /// Where it is.
     pub fn server(&self) -> &CaServer {
         &self.server
     }
 
-    /// The bundle at hand, if there is one.
+    /// The bundle in memory, if there is one.
     pub(crate) fn known_bundle(&self) -> Option<&Arc<TrustBundle>> {
         self.bundle.as_ref()
     }
@@ -108,20 +149,23 @@ impl Ca {
         if let Some(bundle) = &self.bundle {
             return Ok(bundle.clone());
         }
-        let bundle = Arc::new(bootstrap::bootstrap(&self.server, &*self.dial).await?);
+        let bundle = bootstrap::bootstrap(&self.server, &*self.dial, &self.ca_clock()).await?;
+        let bundle = Arc::new(bundle);
         self.bundle = Some(bundle.clone());
         Ok(bundle)
     }
 
     /// Asks the verified server for the bundle in force.
     pub async fn fetch_bundle(&mut self) -> Result<TrustBundle, Error> {
-        let mut client = self.connect(None).await?;
-        channel::fetch_bundle(&mut client, &self.server).await
+        let Connection { mut client, chain } = self.connect(None).await?;
+        let bundle = channel::fetch_bundle(&mut client, &self.server).await?;
+        acceptance::check_server(&bundle, &self.server, &chain, &self.ca_clock())?;
+        Ok(bundle)
     }
 
     /// Follows the bundle: the first message comes at once, the next at each change.
     pub async fn watch_bundle(&mut self) -> Result<BundleWatch, Error> {
-        let mut client = self.connect(None).await?;
+        let Connection { mut client, chain } = self.connect(None).await?;
         let opened = client.watch_bundle(v1::GetBundleRequest::default());
         let stream = tokio::time::timeout(ANSWER_TIME, opened)
             .await
@@ -131,22 +175,29 @@ impl Ca {
         Ok(BundleWatch {
             stream,
             server: self.server.clone(),
+            chain,
+            clock: self.ca_clock(),
         })
     }
 
-    /// A first certificate, by `proof`, for `key`.
+    /// A first certificate, by `proof`, for `key`, which is fresh.
     pub async fn enrol(&mut self, proof: &Proof, key: &PrivateKey, wish: &Wish) -> Result<Snapshot, Error> {
         let request = key.request(wish.spiffe_id.as_ref(), &wish.dns_names)?;
         let issued = self.issue(proof, &request, wish).await?;
-        snapshot(issued, key)
+        issued.snapshot(key, Duration::ZERO, None)
     }
 
-    /// The next certificate of the holder of `own`, for `key`.
+    /// The next certificate of the holder of `own`, for `key`, which is fresh.
     pub async fn renew(&mut self, own: &Svid, key: &PrivateKey, wish: &Wish) -> Result<Snapshot, Error> {
         let request = key.request(Some(own.id()), &wish.dns_names)?;
-        let mut client = self.connect(Some(own.certified_key())).await?;
-        let issued = self.ask(&mut client, &request, wish, None).await?;
-        snapshot(issued, key)
+        let issued = self.issue_next(own, &request, wish).await?;
+        issued.snapshot(key, Duration::ZERO, Some(own.receipt()))
+    }
+
+    /// As [`Ca::renew`], for a request (PKCS#10 DER).
+    pub async fn issue_next(&mut self, own: &Svid, request: &[u8], wish: &Wish) -> Result<Issued, Error> {
+        let connection = self.connect(Some(own.certified_key())).await?;
+        self.ask(connection, request, wish, None).await
     }
 
     /// As [`Ca::enrol`], for a request (PKCS#10 DER) whose key the caller keeps. The answer is not judged.
@@ -161,22 +212,19 @@ impl Ca {
             }
             .into());
         }
-        let mut client = self.connect(proof.certificate_and_key()?).await?;
-        self.ask(&mut client, request, wish, proof.bearer()?).await
+        let connection = self.connect(proof.certificate_and_key()?).await?;
+        self.ask(connection, request, wish, proof.bearer()?).await
     }
 
-    async fn connect(
-        &mut self,
-        own: Option<Arc<CertifiedKey>>,
-    ) -> Result<CertificateAuthorityClient<Channel>, Error> {
+    async fn connect(&mut self, own: Option<Arc<CertifiedKey>>) -> Result<Connection, Error> {
         let bundle = self.bundle().await?;
-        let trust = channel::Trust::server(&self.server, &bundle);
+        let trust = channel::Trust::server(&self.server, &bundle, self.ca_clock());
         channel::connect(&self.server, &*self.dial, trust, own).await
     }
 
     async fn ask(
         &self,
-        client: &mut CertificateAuthorityClient<Channel>,
+        Connection { mut client, chain }: Connection,
         csr: &[u8],
         wish: &Wish,
         bearer: Option<Zeroizing<String>>,
@@ -202,10 +250,17 @@ impl Ca {
             .await
             .map_err(|_| channel::silent(&self.server, ANSWER_TIME))?
             .map_err(|status| Refusal::from_status(&status))?;
-        self.read_answer(answer.into_inner())
+        self.read_answer(answer.into_inner(), &chain, wish)
     }
 
-    fn read_answer(&self, answer: v1::IssueCertificateResponse) -> Result<Issued, Error> {
+    /// Reads an answer. A bundle that is not accepted does not cost the certificate that came with it: the known one, by
+    /// which the server was verified, is kept.
+    fn read_answer(
+        &self,
+        answer: v1::IssueCertificateResponse,
+        server_chain: &[CertificateDer<'_>],
+        wish: &Wish,
+    ) -> Result<Issued, Error> {
         let v1::IssueCertificateResponse {
             chain,
             bundle,
@@ -216,30 +271,74 @@ impl Ca {
             return Err(AnswerError::Missing("chain").into());
         }
         let bundle = bundle.ok_or(AnswerError::Missing("bundle"))?;
+        let bundle = channel::read_bundle(bundle, &self.server)?;
+        let accepted = acceptance::check_server(&bundle, &self.server, server_chain, &self.ca_clock())
+            .and_then(|()| {
+                self.bundle
+                    .as_ref()
+                    .map_or(Ok(()), |known| check_order(&bundle, known))
+            });
+        let bundle = match (accepted, &self.bundle) {
+            (Ok(()), _) => bundle,
+            (Err(why), Some(known)) => {
+                tracing::warn!(address = self.server.address(), %why, "trust bundle of an answer not accepted");
+                TrustBundle::clone(known)
+            }
+            (Err(why), None) => return Err(why.into()),
+        };
         Ok(Issued {
             chain: chain.into_iter().map(CertificateDer::from).collect(),
-            bundle: channel::read_bundle(bundle, &self.server)?,
+            bundle,
+            requested: wish.life,
+            at: self.clock.read(),
             renew_after: renew_after.as_ref().and_then(proto::timestamp_from_message),
             life_clipped,
         })
     }
 }
 
+impl Issued {
+    /// The certificate with its bundle, if peers would have accepted it when it was issued. `asked` is how long before its
+    /// arrival `key` was first sent; `known` the receipt of the certificate before.
+    pub fn snapshot(
+        self,
+        key: &PrivateKey,
+        asked: Duration,
+        known: Option<&Receipt>,
+    ) -> Result<Snapshot, Error> {
+        let receipt = self.receipt(asked, known)?;
+        let svid = Svid::received(self.chain, key.clone(), &self.bundle, receipt)?;
+        Ok(Snapshot::new(Arc::new(svid), Arc::new(self.bundle)))
+    }
+
+    /// When it was received, and when it is to be renewed.
+    pub fn receipt(&self, asked: Duration, known: Option<&Receipt>) -> Result<Receipt, Error> {
+        let leaf = self.chain.first().ok_or(AnswerError::Missing("chain"))?;
+        let leaf = Leaf::parse(leaf).map_err(|e| SvidRefused::from(VerifyError::from(e)))?;
+        let terms = Terms {
+            validity: leaf.validity(),
+            renew_after: self.renew_after,
+            clipped: self.life_clipped,
+            requested: self.requested,
+        };
+        let age = Receipt::age(&terms, known, asked, &self.at);
+        Ok(Receipt::new(&terms, self.at.clone(), age))
+    }
+}
+
 impl BundleWatch {
-    /// The next state of the bundle; `None` when the server ended the stream.
+    /// The next state of the bundle, under which the server of this connection verifies; `None` when it ended the stream.
     pub async fn next(&mut self) -> Result<Option<TrustBundle>, Error> {
         match self.stream.message().await {
-            Ok(Some(message)) => Ok(Some(channel::read_bundle(message, &self.server)?)),
+            Ok(Some(message)) => {
+                let bundle = channel::read_bundle(message, &self.server)?;
+                acceptance::check_server(&bundle, &self.server, &self.chain, &self.clock)?;
+                Ok(Some(bundle))
+            }
             Ok(None) => Ok(None),
             Err(status) => Err(Refusal::from_status(&status).into()),
         }
     }
-}
-
-/// Judges what was issued as peers will, before anybody uses it.
-fn snapshot(issued: Issued, key: &PrivateKey) -> Result<Snapshot, Error> {
-    let svid = Svid::new(issued.chain, key.clone(), &issued.bundle, SystemClock.now())?;
-    Ok(Snapshot::new(Arc::new(svid), Arc::new(issued.bundle)))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use identity::{Fingerprint, Kind, Reason};
+use identity::{Fingerprint, Kind, Reason, VerifyError};
 use proto::{BundleMessageError, Refusal};
 
 use crate::folder::FolderError;
@@ -121,6 +121,37 @@ pub enum AnswerError {
         found: String,
         /// Whose it should be.
         expected: String,
+    },
+    /// The bundle has no root.
+    #[error("trust bundle has no root, expected at least one; the known one is kept")]
+    EmptyBundle,
+    /// The bundle does not admit the server that sent it.
+    #[error("trust bundle excludes the server that sent it: {why}; the known one is kept")]
+    SelfExcludingBundle {
+        /// Why the server would be refused.
+        why: PeerRefused,
+    },
+    /// The bundle does not follow the known one.
+    #[error(
+        "trust bundle has sequence {found}, expected one that follows {known}; the known one is kept. If the CA was \
+         restored from a backup, provide its bundle by hand"
+    )]
+    OlderBundle {
+        /// The sequence of the bundle.
+        found: u64,
+        /// The sequence of the known one.
+        known: u64,
+    },
+    /// The bundle does not admit the own certificate.
+    #[error(
+        "trust bundle {sequence} does not admit the certificate of this client: {why}; the known one is kept until it is \
+         renewed"
+    )]
+    OrphaningBundle {
+        /// The sequence of the bundle.
+        sequence: u64,
+        /// Why the certificate would be refused.
+        why: VerifyError,
     },
 }
 

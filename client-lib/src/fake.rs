@@ -48,6 +48,14 @@ pub(crate) struct State {
     pub(crate) spoil: bool,
     /// Every request is refused with this.
     pub(crate) refuse: Option<Refusal>,
+    /// Every renewal is refused with this.
+    pub(crate) refuse_renewals: Option<Refusal>,
+    /// Leaves are signed by this in place of the root.
+    pub(crate) signer: Option<Arc<Signer>>,
+    /// How often the bundle was subscribed to.
+    pub(crate) streams: usize,
+    /// Streams end after their first message.
+    pub(crate) end_streams: bool,
     redeemed: HashMap<String, (KeyDigest, v1::IssueCertificateResponse)>,
 }
 
@@ -152,6 +160,10 @@ impl FakeCa {
                 lose: 0,
                 spoil: false,
                 refuse: None,
+                refuse_renewals: None,
+                signer: None,
+                streams: 0,
+                end_streams: false,
                 redeemed: HashMap::new(),
             })),
             bundle: watch::channel(bundle.with_sequence(1)).0,
@@ -188,17 +200,17 @@ impl FakeCa {
         self.state.lock().unwrap().requests.clone()
     }
 
-    fn sign(&self, csr: &[u8], who: &str, life: Duration, spoil: bool) -> v1::IssueCertificateResponse {
+    fn sign(&self, csr: &[u8], who: &str, life: Duration, state: &State) -> v1::IssueCertificateResponse {
         let csr = CertificateSigningRequestDer::from(csr.to_vec());
         let request = CertificateSigningRequestParams::from_der(&csr).unwrap();
         let mut names = request.params.subject_alt_names.clone();
         names.retain(|name| matches!(name, SanType::DnsName(_)));
         names.push(uri(who));
         let stranger = root();
-        let issuer = if spoil {
-            &stranger.issuer
-        } else {
-            &self.root.issuer
+        let issuer = match &state.signer {
+            _ if state.spoil => &stranger.issuer,
+            Some(signer) => &signer.issuer,
+            None => &self.root.issuer,
         };
         let leaf = leaf_params(names, life)
             .signed_by(&request.public_key, issuer)
@@ -229,10 +241,13 @@ impl FakeCa {
                 Some(_) if bearer.starts_with("Bearer sgt1.") => {
                     return Err(Refusal::new(identity::Reason::TokenSpent, "token is spent"));
                 }
-                _ => self.sign(&request.csr, WEB, life, state.spoil),
+                _ => self.sign(&request.csr, WEB, life, &state),
             },
+            (None, Some(_)) if state.refuse_renewals.is_some() => {
+                return Err(state.refuse_renewals.clone().unwrap());
+            }
             (None, Some(own)) if own.validity().contains(OffsetDateTime::now_utc()) => {
-                self.sign(&request.csr, &own.uris()[0], life, state.spoil)
+                self.sign(&request.csr, &own.uris()[0], life, &state)
             }
             (None, Some(_)) => {
                 return Err(Refusal::new(
@@ -300,6 +315,11 @@ impl CertificateAuthority for FakeCa {
     ) -> Result<Response<Self::WatchBundleStream>, Status> {
         let bundles = WatchStream::new(self.bundle.subscribe());
         let stream = bundles.map(|bundle| Ok(proto::bundle_to_message(&bundle)));
+        let mut state = self.state.lock().unwrap();
+        state.streams += 1;
+        if state.end_streams {
+            return Ok(Response::new(Box::pin(stream.take(1))));
+        }
         Ok(Response::new(Box::pin(stream)))
     }
 }

@@ -13,12 +13,13 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use identity::{KeyDigest, TrustBundle};
+use identity::{Fingerprint, KeyDigest, Leaf, TrustBundle};
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
 use crate::identities::Snapshot;
 use crate::key::{KeyError, PrivateKey};
+use crate::renewal::Receipt;
 use crate::server::CaServer;
 use crate::svid::{Svid, SvidRefused};
 
@@ -58,6 +59,10 @@ pub struct Stored {
     pub server: CaServer,
     /// The life to ask for; absent: what the server gives.
     pub life: Option<Duration>,
+    /// When the certificate was received; absent in a folder of an earlier release.
+    pub receipt: Option<Receipt>,
+    /// Names the proof of the last enrolment: `Proof::fingerprint`.
+    pub proof: Option<Fingerprint>,
 }
 
 /// A folder that cannot be read or written.
@@ -83,6 +88,14 @@ pub enum FolderError {
     #[error("lock {} is held by another process, waited {after:?}", path.display())]
     Locked {
         /// The lock.
+        path: PathBuf,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The file system does not answer.
+    #[error("file system of {} did not answer within {after:?}", path.display())]
+    Slow {
+        /// The folder.
         path: PathBuf,
         /// How long was waited.
         after: Duration,
@@ -115,13 +128,37 @@ impl Stored {
             bundle: TrustBundle::clone(snapshot.bundle()),
             server: server.clone(),
             life,
+            receipt: Some(snapshot.svid().receipt().clone()),
+            proof: None,
         }
+    }
+
+    /// The same, enrolled with the proof of this fingerprint.
+    pub fn enrolled_with(self, proof: Option<Fingerprint>) -> Self {
+        Self { proof, ..self }
     }
 
     /// The certificate and its key, if peers would accept them at `now`; `None` where the key is elsewhere.
     pub fn svid(&self, now: OffsetDateTime) -> Result<Option<Svid>, SvidRefused> {
         let svid = |key: &PrivateKey| Svid::new(self.chain.clone(), key.clone(), &self.bundle, now);
         self.key.as_ref().map(svid).transpose()
+    }
+
+    /// The certificate and its key, if peers would have accepted them when it was received; `None` where the key is
+    /// elsewhere. Whether it is still valid is in its receipt: the wall clock of this machine may be wrong.
+    pub fn svid_as_received(&self) -> Result<Option<Svid>, SvidRefused> {
+        let Some(key) = &self.key else {
+            return Ok(None);
+        };
+        let receipt = match (&self.receipt, self.chain.first()) {
+            (None, Some(leaf)) => {
+                let leaf = Leaf::parse(leaf).map_err(identity::VerifyError::from)?;
+                Receipt::assumed(leaf.validity())
+            }
+            (Some(receipt), _) => receipt.clone(),
+            (None, None) => return Err(identity::VerifyError::ChainLength { found: 0 }.into()),
+        };
+        Svid::received(self.chain.clone(), key.clone(), &self.bundle, receipt).map(Some)
     }
 }
 

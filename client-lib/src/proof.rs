@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use identity::join_token::JoinTokenError;
-use identity::{JoinToken, Reason, TrustDomain};
+use identity::{Fingerprint, JoinToken, Reason, TrustDomain};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -135,6 +135,21 @@ impl Proof {
         }
     }
 
+    /// Names the proof as it is now: SHA-256 of the token, the JWT, or the leaf. Another one is a new proof.
+    pub fn fingerprint(&self) -> Result<Fingerprint, ProofError> {
+        if let Some(bearer) = self.bearer()? {
+            return Ok(Fingerprint::of(bearer.as_bytes()));
+        }
+        let pair = self.certificate_and_key()?;
+        let leaf = pair.as_ref().and_then(|pair| pair.cert.first());
+        Ok(Fingerprint::of(leaf.map(AsRef::as_ref).unwrap_or_default()))
+    }
+
+    /// Whether the CA accepts the proof only once.
+    pub fn is_single_use(&self) -> bool {
+        matches!(self.0, Kind::Token(_))
+    }
+
     /// The trust domain that the proof is for, if it says so: it must be the CA's.
     pub(crate) fn trust_domain(&self) -> Option<&TrustDomain> {
         match &self.0 {
@@ -255,7 +270,7 @@ mod tests {
         assert!(matches!(nothing, ProofError::Nothing { .. }), "{nothing}");
         let root = crate::fake::root();
         let snapshot = root.snapshot(crate::fake::WEB, std::time::Duration::from_secs(60));
-        let print = identity::Fingerprint::of(&root.der);
+        let print = Fingerprint::of(&root.der);
         let server = CaServer::new("ca.example:1", print, crate::fake::td()).unwrap();
         let mut stored = crate::Stored::of(&snapshot, &server, None);
         folder.write(&stored).unwrap();

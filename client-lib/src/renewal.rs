@@ -1,14 +1,14 @@
-//! When a holder acts: pure functions of time and of a random number, so that tests need no clock. The loop around them is the
-//! source's.
+//! When a holder acts: pure functions of time and of a random number, so that tests need no clock. The loop around them
+//! is the source's.
+
+mod receipt;
 
 use std::time::Duration;
 
-use identity::Validity;
 use ring::rand::SecureRandom;
-use time::OffsetDateTime;
 
-/// How much earlier than the middle of the life a holder may renew: a tenth of the way there.
-const EARLIEST: f64 = 0.1;
+pub use receipt::{ClockSkew, Receipt, Terms};
+
 /// The first pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause that is ours; a server may ask for more.
@@ -18,32 +18,15 @@ const PAUSES_PER_LIFE: u32 = 20;
 /// The longest pause that a server may ask for.
 const MOST_PATIENCE: Duration = Duration::from_secs(600);
 
-/// Where a holder stands with its certificate.
+/// What the holder of a certificate has to do; see [`Receipt::stage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// In use, nothing to do.
+    /// Nothing.
     Current,
-    /// In use, and time to renew.
+    /// Renew it.
     Due,
-    /// Ended: only a proof of another kind helps.
+    /// It has expired without doubt: enrol with another proof.
     Lapsed,
-}
-
-/// When to renew: the middle of the life, or up to a tenth of the way earlier as `jitter` goes from 0.0 to 1.0, so that
-/// certificates issued together do not come back together.
-pub fn renew_at(validity: Validity, jitter: f64) -> OffsetDateTime {
-    validity.at(0.5 * (1.0 - EARLIEST * jitter.clamp(0.0, 1.0)))
-}
-
-/// Where the holder of a certificate stands that is to be renewed at `renew_at`.
-pub fn stage(validity: Validity, renew_at: OffsetDateTime, now: OffsetDateTime) -> Stage {
-    if now > validity.not_after() {
-        Stage::Lapsed
-    } else if now >= renew_at {
-        Stage::Due
-    } else {
-        Stage::Current
-    }
 }
 
 /// Growing pauses between attempts.
@@ -63,23 +46,26 @@ impl Backoff {
     }
 
     /// The same, and no pause longer than a twentieth of this life.
-    pub fn for_life(validity: Validity) -> Self {
-        let life = validity.not_after() - validity.not_before();
-        let life = Duration::try_from(life).unwrap_or(Duration::ZERO);
+    pub fn for_life(life: Duration) -> Self {
         Self {
             next: FIRST_PAUSE,
             longest: (life / PAUSES_PER_LIFE).clamp(FIRST_PAUSE, LONGEST_PAUSE),
         }
     }
 
-    /// The next pause: half of it fixed, half by `jitter` (0.0 to 1.0). What the server asked for is kept, plus up to a tenth of
-    /// it, so that those it sent away together do not come back together.
-    pub fn pause(&mut self, asked: Option<Duration>, jitter: f64) -> Duration {
+    /// The next pause: half of it fixed, half by `jitter` (0.0 to 1.0). The delay that the server asked for is kept,
+    /// plus up to a tenth of it, so that clients that it refused together do not come back together; but it is no longer
+    /// than half of what is `left` until the certificate expires, so that there are attempts before that.
+    pub fn pause(&mut self, asked: Option<Duration>, left: Option<Duration>, jitter: f64) -> Duration {
         let jitter = jitter.clamp(0.0, 1.0);
         let own = self.next.mul_f64(0.5 + 0.5 * jitter);
         self.next = (self.next * 2).min(self.longest);
         let asked = asked.unwrap_or_default().min(MOST_PATIENCE);
-        own.max(asked.mul_f64(1.0 + 0.1 * jitter))
+        let asked = asked.mul_f64(1.0 + 0.1 * jitter);
+        match left {
+            Some(left) if !left.is_zero() => own.max(asked.min(left / 2)),
+            _ => own.max(asked),
+        }
     }
 }
 
@@ -101,60 +87,48 @@ pub fn jitter() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use time::macros::datetime;
-
-    fn hour() -> Validity {
-        Validity::new(datetime!(2026-01-01 12:00 UTC), datetime!(2026-01-01 13:00 UTC)).unwrap()
-    }
-
-    #[test]
-    fn renewal_is_at_the_middle_or_up_to_a_tenth_earlier() {
-        assert_eq!(renew_at(hour(), 0.0), datetime!(2026-01-01 12:30 UTC));
-        assert_eq!(renew_at(hour(), 1.0), datetime!(2026-01-01 12:27 UTC));
-        assert_eq!(renew_at(hour(), 7.0), renew_at(hour(), 1.0));
-        let mid = renew_at(hour(), jitter());
-        assert!(renew_at(hour(), 1.0) <= mid && mid <= renew_at(hour(), 0.0));
-    }
-
-    #[test]
-    fn the_stage_follows_from_the_time_alone() {
-        let at = renew_at(hour(), 0.0);
-        for (now, expected) in [
-            (datetime!(2026-01-01 12:29:59 UTC), Stage::Current),
-            (datetime!(2026-01-01 12:30 UTC), Stage::Due),
-            (datetime!(2026-01-01 13:00 UTC), Stage::Due),
-            (datetime!(2026-01-01 13:00:01 UTC), Stage::Lapsed),
-        ] {
-            assert_eq!(stage(hour(), at, now), expected, "{now}");
-        }
-    }
 
     #[test]
     fn pauses_double_up_to_a_limit_that_fits_the_life() {
         let mut backoff = Backoff::new();
-        let pauses: Vec<u128> = (0..10).map(|_| backoff.pause(None, 1.0).as_millis()).collect();
+        let pauses: Vec<u128> = (0..10)
+            .map(|_| backoff.pause(None, None, 1.0).as_millis())
+            .collect();
         assert_eq!(
             pauses,
             [
                 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000
             ]
         );
-        let short = Validity::new(
-            datetime!(2026-01-01 12:00 UTC),
-            datetime!(2026-01-01 12:00:20 UTC),
-        )
-        .unwrap();
-        let mut backoff = Backoff::for_life(short);
-        let last = (0..10).map(|_| backoff.pause(None, 1.0)).last().unwrap();
+        let mut backoff = Backoff::for_life(Duration::from_secs(20));
+        let last = (0..10).map(|_| backoff.pause(None, None, 1.0)).last().unwrap();
         assert_eq!(last, Duration::from_secs(1));
-        assert_eq!(Backoff::new().pause(None, 0.0), FIRST_PAUSE / 2);
+        assert_eq!(Backoff::new().pause(None, None, 0.0), FIRST_PAUSE / 2);
     }
 
     #[test]
     fn what_the_server_asks_for_is_kept_within_reason() {
         let ten = Duration::from_secs(10);
-        assert_eq!(Backoff::new().pause(Some(ten), 0.0), ten);
-        assert_eq!(Backoff::new().pause(Some(ten), 1.0), Duration::from_secs(11));
-        assert_eq!(Backoff::new().pause(Some(Duration::MAX), 0.0), MOST_PATIENCE);
+        assert_eq!(Backoff::new().pause(Some(ten), None, 0.0), ten);
+        assert_eq!(
+            Backoff::new().pause(Some(ten), None, 1.0),
+            Duration::from_secs(11)
+        );
+        assert_eq!(
+            Backoff::new().pause(Some(Duration::MAX), None, 0.0),
+            MOST_PATIENCE
+        );
+    }
+
+    #[test]
+    fn a_delay_that_the_server_asks_for_leaves_time_for_attempts_before_the_certificate_expires() {
+        let (asked, minute) = (Some(Duration::from_secs(600)), Duration::from_secs(60));
+        assert_eq!(Backoff::new().pause(asked, Some(minute), 0.0), minute / 2);
+        assert_eq!(Backoff::new().pause(asked, Some(minute), 1.0), minute / 2);
+        // An expired certificate gives no reason for haste.
+        assert_eq!(
+            Backoff::new().pause(asked, Some(Duration::ZERO), 0.0),
+            MOST_PATIENCE
+        );
     }
 }

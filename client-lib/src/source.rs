@@ -2,13 +2,16 @@
 //! through [`Identities`], so that a renewal is in force with the next handshake.
 
 mod builder;
+mod files;
+mod follow;
 mod keeper;
+mod requester;
 
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use identity::{SpiffeId, TrustBundle};
+use identity::{Serial, SpiffeId, TrustBundle};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
@@ -16,6 +19,7 @@ use crate::error::Error;
 use crate::folder::Folder;
 use crate::identities::Identities;
 use crate::proof::Proof;
+use crate::renewal::ClockSkew;
 use crate::svid::Svid;
 
 pub use builder::Builder;
@@ -38,6 +42,12 @@ pub struct Status {
     pub renewal_error: Option<Arc<Error>>,
     /// Why the trust bundle is not followed just now.
     pub bundle_error: Option<Arc<Error>>,
+    /// Why the newest certificate, or a key, is in memory only; none once a certificate is stored again.
+    pub storage_error: Option<Arc<Error>>,
+    /// The certificate that is in the folder; none without a folder.
+    pub stored: Option<Serial>,
+    /// How the clocks of this machine and of the CA differed when the newest certificate was received, if that matters.
+    pub clock_skew: Option<ClockSkew>,
 }
 
 impl X509Source {

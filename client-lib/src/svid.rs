@@ -3,13 +3,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use identity::{KeyDigest, Leaf, PeerVerifier, Reason, SpiffeId, TrustBundle, Usage, VerifyError};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
+use crate::boot_time::{BootTime, Reading};
 use crate::key::{KeyError, PrivateKey};
+use crate::renewal::{Receipt, Terms};
 
 /// A certificate chain with its key, verified as peers verify it.
 #[derive(Clone)]
@@ -19,6 +22,7 @@ pub struct Svid {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKey,
     certified: Arc<CertifiedKey>,
+    receipt: Receipt,
 }
 
 /// Why a chain and a key are no usable SVID.
@@ -52,29 +56,53 @@ impl SvidRefused {
 
 impl Svid {
     /// Takes a chain, leaf first, if both peers that call and peers that are called would accept it at `now`, and if `key` is
-    /// the leaf's.
+    /// the leaf's. It is received now.
     pub fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKey,
         bundle: &TrustBundle,
         now: OffsetDateTime,
     ) -> Result<Self, SvidRefused> {
-        let verifier = PeerVerifier::new(bundle);
-        verifier.verify(&chain, Usage::Client, now)?;
-        let peer = verifier.verify(&chain, Usage::Server, now)?;
-        if peer.leaf.key_digest() != key.digest() {
-            return Err(SvidRefused::Key {
-                found: peer.leaf.key_digest(),
-                expected: key.digest(),
-            });
-        }
-        let certified = Arc::new(CertifiedKey::new(chain.clone(), key.signing_key()?));
+        let leaf = verified_leaf(&chain, &key, bundle, now)?;
+        let terms = Terms {
+            validity: leaf.validity(),
+            renew_after: None,
+            clipped: false,
+            requested: None,
+        };
+        let at = Reading {
+            wall: now,
+            boot: BootTime::now(),
+        };
+        let age = Receipt::age(&terms, None, Duration::MAX, &at);
+        Self::of(chain, key, leaf, Receipt::new(&terms, at, age))
+    }
+
+    /// As [`Svid::new`], if peers would have accepted the chain at its receipt, by the clock of the CA. The clock of this
+    /// machine decides nothing.
+    pub fn received(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKey,
+        bundle: &TrustBundle,
+        receipt: Receipt,
+    ) -> Result<Self, SvidRefused> {
+        let leaf = verified_leaf(&chain, &key, bundle, receipt.ca_time())?;
+        Self::of(chain, key, leaf, receipt)
+    }
+
+    fn of(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKey,
+        leaf: Leaf,
+        receipt: Receipt,
+    ) -> Result<Self, SvidRefused> {
         Ok(Self {
-            id: peer.id,
-            leaf: peer.leaf,
+            id: leaf.svid_id().map_err(VerifyError::from)?,
+            certified: Arc::new(CertifiedKey::new(chain.clone(), key.signing_key()?)),
+            leaf,
             chain,
             key,
-            certified,
+            receipt,
         })
     }
 
@@ -98,10 +126,34 @@ impl Svid {
         &self.key
     }
 
+    /// When it was received.
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
     /// Chain and key as rustls takes them.
     pub fn certified_key(&self) -> Arc<CertifiedKey> {
         self.certified.clone()
     }
+}
+
+/// The leaf of a chain that peers accept at `now` and whose key is this.
+fn verified_leaf(
+    chain: &[CertificateDer<'static>],
+    key: &PrivateKey,
+    bundle: &TrustBundle,
+    now: OffsetDateTime,
+) -> Result<Leaf, SvidRefused> {
+    let verifier = PeerVerifier::new(bundle);
+    verifier.verify(chain, Usage::Client, now)?;
+    let leaf = verifier.verify(chain, Usage::Server, now)?.leaf;
+    if leaf.key_digest() == key.digest() {
+        return Ok(leaf);
+    }
+    Err(SvidRefused::Key {
+        found: leaf.key_digest(),
+        expected: key.digest(),
+    })
 }
 
 impl fmt::Debug for Svid {

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use client_lib::Folder;
+use client_lib::boot_time::Reading;
+use client_lib::renewal::{Receipt, Stage};
 use identity::{Leaf, Validity};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
-use time::OffsetDateTime;
 
 use super::OTHER_ERROR;
 use crate::cli::Global;
@@ -30,9 +32,11 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Failure> {
-    let validity = read(&arguments.path)?;
-    let due_at = validity.at(arguments.at);
-    let is_due = OffsetDateTime::now_utc() >= due_at;
+    let (validity, receipt) = read(&arguments.path)?;
+    let now = Reading::now();
+    let after = receipt.life().mul_f64(arguments.at);
+    let due_at = receipt.due_at(after, &now);
+    let is_due = receipt.stage(after, &now) != Stage::Current;
     let value = json!({
         "needsRenewal": is_due,
         "dueAt": output::moment(due_at),
@@ -50,20 +54,32 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Fa
     Ok(code)
 }
 
-fn read(path: &Path) -> Result<Validity, Failure> {
-    let path = if path.is_dir() {
+/// A certificate folder says when its certificate was received: whether it is due does not depend on the wall clock being
+/// right. Of a file only the validity is known.
+fn read(path: &Path) -> Result<(Validity, Receipt), Failure> {
+    let file = if path.is_dir() {
         path.join("svid.pem")
     } else {
         path.to_owned()
     };
-    let text = std::fs::read(&path).map_err(|e| {
+    let text = std::fs::read(&file).map_err(|e| {
         let absent = e.kind() == std::io::ErrorKind::NotFound;
-        Failure::file("read", &path, &e).exit(if absent { NO_SUCH_FILE } else { OTHER_ERROR })
+        Failure::file("read", &file, &e).exit(if absent { NO_SUCH_FILE } else { OTHER_ERROR })
     })?;
-    let wrong = |why: String| Failure::content(&path, why).exit(OTHER_ERROR);
+    let wrong = |why: String| Failure::content(&file, why).exit(OTHER_ERROR);
     let leaf = CertificateDer::from_pem_slice(&text)
         .map_err(|e| wrong(format!("{e}, expected a PEM certificate")))?;
-    Ok(Leaf::parse(&leaf).map_err(|e| wrong(e.to_string()))?.validity())
+    let validity = Leaf::parse(&leaf).map_err(|e| wrong(e.to_string()))?.validity();
+    let stored = if path.is_dir() {
+        Folder::new(path).and_then(|folder| folder.read())
+    } else {
+        Ok(None)
+    };
+    let receipt = match stored {
+        Ok(Some(stored)) if stored.chain.first() == Some(&leaf) => stored.receipt,
+        _ => None,
+    };
+    Ok((validity, receipt.unwrap_or_else(|| Receipt::assumed(validity))))
 }
 
 fn percent(text: &str) -> Result<f64, String> {

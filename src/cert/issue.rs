@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use client_lib::folder::FolderError;
+use client_lib::renewal::Receipt;
 use client_lib::{Ca, CaServer, Folder, KeyType, Proof, Stored, Wish};
 use identity::{Fingerprint, JoinToken, Leaf, PeerVerifier, Reason, SpiffeId, TrustDomain, Usage};
 use issuance::VerifiedCsr;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
-use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::cli::Global;
@@ -99,28 +99,32 @@ pub(super) async fn run(arguments: Arguments, global: &Global) -> Result<(), Fai
         dns_names: arguments.dns_names.clone(),
         life: arguments.life,
     };
-    let (request, key) = match &arguments.csr {
+    let (request, pending) = match &arguments.csr {
         Some(path) => (read_csr(path)?, None),
+        // The key is on disk before the proof is used: a folder that cannot be written costs no token.
         None => {
-            let key = folder.pending_key(arguments.key_type)?;
-            (
-                key.request(wish.spiffe_id.as_ref(), &wish.dns_names)?.to_vec(),
-                Some(key),
-            )
+            let pending = folder.next_key(arguments.key_type, &[])?;
+            let request = pending.key.request(wish.spiffe_id.as_ref(), &wish.dns_names)?;
+            (request.to_vec(), Some(pending))
         }
     };
     let issued = ca
         .issue(&proof, &request, &wish)
         .await
         .inspect_err(|error| forget(&folder, error.reason()))?;
-    let leaf = judge(&issued, &request)?;
+    let age = pending.as_ref().map(|pending| pending.age).unwrap_or_default();
+    let receipt = issued.receipt(age, None)?;
+    let leaf = judge(&issued, &request, &receipt)?;
     folder.write(&Stored {
         chain: issued.chain,
-        key,
+        key: pending.map(|pending| pending.key),
         bundle: issued.bundle,
         server: ca.server().clone(),
         life: arguments.life,
+        proof: proof.fingerprint().ok(),
+        receipt: Some(receipt.clone()),
     })?;
+    warn_of_clock(&receipt, &leaf);
     if issued.life_clipped {
         output::remark(
             "warning: the life was cut, because the signing authority ends before the life that was asked for",
@@ -151,10 +155,17 @@ fn refuse_strangers(out: &Path) -> Result<(), Failure> {
     Err(FolderError::NotOurs { path: out.to_owned() }.into())
 }
 
-/// Judges what came as peers will, and that it is for the key that was asked for.
-fn judge(issued: &client_lib::Issued, request: &[u8]) -> Result<Leaf, Failure> {
+/// A wrong clock does not cost the certificate, but peers and programs on this machine may refuse it.
+pub(super) fn warn_of_clock(receipt: &Receipt, leaf: &Leaf) {
+    if let Some(skew) = receipt.clock_skew(leaf.validity()) {
+        output::remark(&format!("warning: {skew}"));
+    }
+}
+
+/// Verifies the answer as peers will, at the time of the CA, and that it is for the key that was sent.
+fn judge(issued: &client_lib::Issued, request: &[u8], receipt: &Receipt) -> Result<Leaf, Failure> {
     let peer = PeerVerifier::new(&issued.bundle)
-        .verify(&issued.chain, Usage::Client, OffsetDateTime::now_utc())
+        .verify(&issued.chain, Usage::Client, receipt.ca_time())
         .map_err(|e| Failure::new(e.reason(), format!("certificate from the CA is not used: {e}")))?;
     let expected = VerifiedCsr::parse(request)
         .map_err(|e| Failure::new(e.reason(), e))?

@@ -1,13 +1,14 @@
 //! `cert renew`: once, or for ever as the library's source does it. The folder is swapped before the program of `--exec` runs.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use client_lib::renewal::{self, Stage};
-use client_lib::{Ca, Folder, KeyType, PrivateKey, Proof, Stored, Svid, Wish, X509Source};
-use identity::{Clock as _, Reason, SystemClock, TrustBundle};
+use client_lib::boot_time::Reading;
+use client_lib::renewal::Stage;
+use client_lib::{Ca, Folder, KeyType, PrivateKey, Stored, Svid, SvidRefused, Wish, X509Source};
+use identity::{Reason, TrustBundle, VerifyError};
 use rustls::SignatureScheme;
 use serde_json::json;
 use tokio::process::Command;
@@ -19,7 +20,10 @@ use crate::output::{self, Format};
 
 pub(super) const EXAMPLE: &str = "Examples:\n  signet cert renew web\n  \
     signet cert renew web --daemon --exec systemctl reload nginx\n\n\
-    With --daemon it renews at the middle of each life, tries again with growing pauses, and ends with SIGTERM.";
+    With --daemon it renews half a life after receipt, tries again with growing pauses, and ends with SIGTERM. A wrong \
+    clock changes nothing of that. While the folder cannot be written it renews in memory, and writes when it can again.";
+
+const ENROL_AGAIN: &str = "enrol again with `signet cert issue` and a new proof";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -32,6 +36,9 @@ pub(crate) struct Arguments {
     /// Stay, and renew whenever it is due
     #[arg(long)]
     daemon: bool,
+    /// Verify the CA by this trust bundle (PEM) in place of the one in D, after a replacement of the root was missed
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
     /// Program with its arguments (no shell), run after each renewal; takes the rest of the line
     #[arg(long, value_name = "ARGV", num_args = 1.., allow_hyphen_values = true)]
     exec: Vec<OsString>,
@@ -39,13 +46,9 @@ pub(crate) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments, global: &Global) -> Result<(), Failure> {
     let folder = Folder::new(&arguments.folder)?;
-    let held = Held::read(&folder)?;
-    let due = renewal::stage(
-        held.svid.leaf().validity(),
-        held.svid.leaf().validity().middle(),
-        SystemClock.now(),
-    );
-    if arguments.force || (!arguments.daemon && due == Stage::Due) {
+    let held = Held::read(&folder, arguments.bundle.as_deref())?;
+    let is_due = held.stage() != Stage::Current;
+    if arguments.force || (!arguments.daemon && is_due) {
         let next = held.renew(&folder).await?;
         report(&next, true, global.output)?;
         execute(&arguments.exec).await?;
@@ -53,7 +56,8 @@ pub(super) async fn run(arguments: Arguments, global: &Global) -> Result<(), Fai
         report(&held.svid, false, global.output)?;
     }
     if arguments.daemon {
-        return stay(Held::read(&folder)?, &arguments, global.output).await;
+        let held = Held::read(&folder, arguments.bundle.as_deref())?;
+        return stay(held, &arguments, global.output).await;
     }
     Ok(())
 }
@@ -63,10 +67,12 @@ struct Held {
     stored: Stored,
     key: PrivateKey,
     svid: Svid,
+    /// The bundle given by hand, else that of the folder.
+    bundle: TrustBundle,
 }
 
 impl Held {
-    fn read(folder: &Folder) -> Result<Self, Failure> {
+    fn read(folder: &Folder, bundle: Option<&Path>) -> Result<Self, Failure> {
         let path = folder.path().display();
         let stored = folder.read()?.ok_or_else(|| {
             Failure::new(
@@ -74,21 +80,37 @@ impl Held {
                 format!("{path} does not exist, expected a folder that `signet cert issue` wrote"),
             )
         })?;
-        let key = stored.key.clone().ok_or_else(|| {
-            Failure::new(Reason::NoProof, format!("{path} holds no key, so it proves nothing"))
-                .hint("it was issued for a CSR: `signet cert issue --csr F --certificate F --key F` renews it with the key you keep")
-        })?;
-        let svid = Svid::new(
-            stored.chain.clone(),
-            key.clone(),
-            &stored.bundle,
-            SystemClock.now(),
-        )
-        .map_err(|e| {
-            Failure::new(e.reason(), format!("{path}: {e}"))
-                .hint("enrol again with `signet cert issue` and a new proof")
-        })?;
-        Ok(Self { stored, key, svid })
+        let unusable = |e: SvidRefused| Failure::new(e.reason(), format!("{path}: {e}")).hint(ENROL_AGAIN);
+        let svid = stored.svid_as_received().map_err(unusable)?;
+        let (Some(svid), Some(key)) = (svid, stored.key.clone()) else {
+            let message = format!("{path} holds no key, so it proves nothing");
+            return Err(Failure::new(Reason::NoProof, message).hint(
+                "it was issued for a CSR: `signet cert issue --csr F --certificate F --key F` renews it with the key you keep",
+            ));
+        };
+        let bundle = match bundle {
+            Some(file) => read_bundle(file, &stored)?,
+            None => stored.bundle.clone(),
+        };
+        let held = Self {
+            stored,
+            key,
+            svid,
+            bundle,
+        };
+        if held.stage() == Stage::Lapsed {
+            return Err(unusable(SvidRefused::Peers(VerifyError::Expired {
+                not_after: held.svid.leaf().validity().not_after(),
+                now: held.svid.receipt().ca_time_at(&Reading::now()),
+            })));
+        }
+        Ok(held)
+    }
+
+    /// Whether the certificate is due, by the time since it was received.
+    fn stage(&self) -> Stage {
+        let receipt = self.svid.receipt();
+        receipt.stage(receipt.renew_in(0.0), &Reading::now())
     }
 
     fn wish(&self) -> Wish {
@@ -99,22 +121,38 @@ impl Held {
         }
     }
 
+    /// The key is on disk before it is sent: without a folder that can be written there is nothing to renew for.
     async fn renew(self, folder: &Folder) -> Result<Svid, Failure> {
         let wish = self.wish();
-        let key = folder.pending_key(key_type(&self.key)?)?;
-        let mut ca = Ca::new(self.stored.server.clone()).trusting(Arc::new(self.stored.bundle.clone()));
-        let next = ca
-            .renew(&self.svid, &key, &wish)
+        let pending = folder.next_key(key_type(&self.key)?, &[self.key.digest()])?;
+        let request = pending.key.request(Some(self.svid.id()), &wish.dns_names)?;
+        let receipt = self.svid.receipt();
+        let mut ca = Ca::new(self.stored.server.clone())
+            .trusting(Arc::new(self.bundle))
+            .timed_by(receipt);
+        let issued = ca
+            .issue_next(&self.svid, &request, &wish)
             .await
             .inspect_err(|error| super::issue::forget(folder, error.reason()))?;
-        folder.write(&Stored {
-            chain: next.svid().chain().to_vec(),
-            key: Some(key),
-            bundle: TrustBundle::clone(next.bundle()),
-            ..self.stored
-        })?;
+        let next = issued.snapshot(&pending.key, pending.age, Some(receipt))?;
+        let stored = Stored::of(&next, &self.stored.server, self.stored.life);
+        folder.write(&stored.enrolled_with(self.stored.proof))?;
+        super::issue::warn_of_clock(next.svid().receipt(), next.svid().leaf());
         Ok(Svid::clone(next.svid()))
     }
+}
+
+fn read_bundle(file: &Path, stored: &Stored) -> Result<TrustBundle, Failure> {
+    let text = std::fs::read(file).map_err(|e| Failure::file("read", file, &e))?;
+    let bundle = TrustBundle::from_pem(stored.server.trust_domain().clone(), &text);
+    let bundle = bundle.map_err(|e| Failure::content(file, e.to_string()))?;
+    if bundle.roots().is_empty() {
+        return Err(Failure::content(
+            file,
+            "no certificate, expected a root".to_owned(),
+        ));
+    }
+    Ok(bundle)
 }
 
 /// What kind of key to make next: the kind there is.
@@ -135,39 +173,33 @@ fn key_type(key: &PrivateKey) -> Result<KeyType, Failure> {
 async fn stay(held: Held, arguments: &Arguments, format: Format) -> Result<(), Failure> {
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     runtime::logs::start(runtime::logs::Format::Text, None).map_err(Failure::internal)?;
-    let wish = held.wish();
-    let mut builder = X509Source::builder(Proof::certificate(held.stored.chain, &held.key)?)
-        .server(held.stored.server)
-        .bundle(held.stored.bundle)
+    let mut reported = held.svid.leaf().serial();
+    let mut builder = X509Source::resume(&arguments.folder)?
         .spiffe_id(held.svid.id().clone())
-        .key_type(key_type(&held.key)?)
-        .folder(&arguments.folder);
-    for name in wish.dns_names {
-        builder = builder.dns_name(name);
-    }
-    if let Some(life) = wish.life {
-        builder = builder.life(life);
+        .key_type(key_type(&held.key)?);
+    if arguments.bundle.is_some() {
+        builder = builder.bundle(held.bundle);
     }
     let source = builder.start().await?;
-    let mut identities = source.identities().clone();
-    let mut serial = source.svid().leaf().serial();
+    let mut status = source.status();
     loop {
-        let changed = tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            changed = identities.changed() => changed,
-        };
-        let Some(snapshot) = changed else {
-            return Err(Failure::internal("renewal has ended by itself"));
-        };
-        let next = snapshot.svid().leaf().serial();
-        // The trust bundle alone may change too.
-        if next != serial {
-            serial = next;
-            report(snapshot.svid(), true, format)?;
+        let svid = source.svid();
+        let serial = svid.leaf().serial();
+        // The program is run for files that it can read; a certificate in memory is in the log.
+        if serial != reported && status.borrow_and_update().stored == Some(serial) {
+            reported = serial;
+            report(&svid, true, format)?;
             if let Err(failure) = execute(&arguments.exec).await {
                 output::complain(&failure, format);
             }
+        }
+        let changed = tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            changed = status.changed() => changed,
+        };
+        if changed.is_err() {
+            return Err(Failure::internal("renewal has ended by itself"));
         }
     }
 }
@@ -195,10 +227,10 @@ async fn execute(argv: &[OsString]) -> Result<(), Failure> {
 }
 
 fn report(svid: &Svid, renewed: bool, format: Format) -> Result<(), Failure> {
-    let validity = svid.leaf().validity();
+    let receipt = svid.receipt();
     let (until, due) = (
-        output::moment(validity.not_after()),
-        output::moment(validity.middle()),
+        output::moment(svid.leaf().validity().not_after()),
+        output::moment(receipt.due_at(receipt.renew_in(0.0), &Reading::now())),
     );
     let value = json!({
         "renewed": renewed,

@@ -5,13 +5,18 @@
 use identity::{Fingerprint, TrustBundle};
 use rustls_pki_types::CertificateDer;
 
-use super::channel::{self, Trust};
+use super::acceptance;
+use super::channel::{self, CaClock, Connection, Trust};
 use crate::dial::Dial;
 use crate::error::{AnswerError, Error};
 use crate::server::CaServer;
 
 /// The bundle of the CA whose root has the fingerprint.
-pub(super) async fn bootstrap(server: &CaServer, dial: &dyn Dial) -> Result<TrustBundle, Error> {
+pub(super) async fn bootstrap(
+    server: &CaServer,
+    dial: &dyn Dial,
+    clock: &CaClock,
+) -> Result<TrustBundle, Error> {
     let shown = shown_roots(server, dial).await?;
     let expected = server.fingerprint();
     let Some(root) = shown.iter().find(|root| Fingerprint::of(root) == expected) else {
@@ -23,9 +28,11 @@ pub(super) async fn bootstrap(server: &CaServer, dial: &dyn Dial) -> Result<Trus
     };
     let known = TrustBundle::new(server.trust_domain().clone(), vec![root.clone()])
         .map_err(|e| AnswerError::Bundle(e.into()))?;
-    let trust = Trust::server(server, &known);
-    let mut client = channel::connect(server, dial, trust, None).await.map_err(relay)?;
+    let trust = Trust::server(server, &known, clock.clone());
+    let connected = channel::connect(server, dial, trust, None).await;
+    let Connection { mut client, chain } = connected.map_err(relay)?;
     let bundle = channel::fetch_bundle(&mut client, server).await?;
+    acceptance::check_server(&bundle, server, &chain, clock)?;
     for stranger in strangers(&shown, &bundle) {
         tracing::warn!(
             address = server.address(),
@@ -38,7 +45,7 @@ pub(super) async fn bootstrap(server: &CaServer, dial: &dyn Dial) -> Result<Trus
 
 /// The roots that whoever answers at the address shows. The connection is closed on return.
 async fn shown_roots(server: &CaServer, dial: &dyn Dial) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let mut client = channel::connect(server, dial, Trust::Nothing, None).await?;
+    let Connection { mut client, .. } = channel::connect(server, dial, Trust::Nothing, None).await?;
     let roots = channel::ask_bundle(&mut client, server).await?.x509_authorities;
     Ok(roots
         .into_iter()

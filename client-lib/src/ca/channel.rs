@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use identity::spiffe_id::Role;
 use identity::verify::Peer;
-use identity::{PeerVerifier, TrustBundle, Usage};
+use identity::{PeerVerifier, TrustBundle, Usage, VerifyError};
 use proto::v1::certificate_authority_client::CertificateAuthorityClient;
 use proto::{Refusal, v1};
 use rustls::client::{ResolvesClientCert, Resumption};
@@ -21,8 +21,10 @@ use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{ANSWER_TIME, MAX_ANSWER_BYTES};
+use crate::boot_time::LocalClock;
 use crate::dial::Dial;
 use crate::error::{AnswerError, Error};
+use crate::renewal::Receipt;
 use crate::server::CaServer;
 use crate::tls::{self, Admits, PeerRefused};
 
@@ -36,14 +38,61 @@ pub(super) enum Trust {
     /// By nothing: for what is public, and judged afterwards.
     Nothing,
     /// By roots, its role, and its name.
-    Server { verifier: PeerVerifier, host: String },
+    Server {
+        verifier: PeerVerifier,
+        host: String,
+        clock: CaClock,
+    },
+}
+
+/// The time by which the server's certificate is verified: that of this machine, or if the certificate has expired or is
+/// not yet valid by that, the time of the CA as its last certificate for this client shows it. A machine whose clock is
+/// wrong by days can renew; it cannot enrol.
+#[derive(Clone, Debug)]
+pub(crate) struct CaClock {
+    local: LocalClock,
+    receipt: Option<Arc<Receipt>>,
+}
+
+/// An open channel.
+pub(super) struct Connection {
+    pub(super) client: CertificateAuthorityClient<Channel>,
+    /// The chain that the server showed, leaf first.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+}
+
+impl CaClock {
+    pub(super) fn new(local: LocalClock, receipt: Option<Arc<Receipt>>) -> Self {
+        Self { local, receipt }
+    }
+
+    pub(super) fn wall(&self) -> OffsetDateTime {
+        self.local.read().wall
+    }
+
+    fn verify(
+        &self,
+        verifier: &PeerVerifier,
+        chain: &[CertificateDer<'_>],
+        usage: Usage,
+    ) -> Result<Peer, VerifyError> {
+        let now = self.local.read();
+        match (verifier.verify(chain, usage, now.wall), &self.receipt) {
+            (Err(error @ (VerifyError::Expired { .. } | VerifyError::NotYetValid { .. })), Some(receipt)) => {
+                let ca_time = receipt.ca_time_at(&now);
+                verifier.verify(chain, usage, ca_time).map_err(|_| error)
+            }
+            (result, _) => result,
+        }
+    }
 }
 
 impl Trust {
-    pub(super) fn server(server: &CaServer, roots: &TrustBundle) -> Self {
+    pub(super) fn server(server: &CaServer, roots: &TrustBundle, clock: CaClock) -> Self {
         Trust::Server {
             verifier: PeerVerifier::new(roots),
             host: server.host().to_owned(),
+            clock,
         }
     }
 }
@@ -53,11 +102,15 @@ impl Admits for Trust {
         &self,
         chain: &[CertificateDer<'_>],
         usage: Usage,
-        now: OffsetDateTime,
+        _: OffsetDateTime,
     ) -> Result<(), PeerRefused> {
         match self {
             Trust::Nothing => Ok(()),
-            Trust::Server { verifier, host } => is_server(&verifier.verify(chain, usage, now)?, host),
+            Trust::Server {
+                verifier,
+                host,
+                clock,
+            } => is_server(&clock.verify(verifier, chain, usage)?, host),
         }
     }
 }
@@ -96,11 +149,12 @@ pub(super) async fn connect(
     dial: &dyn Dial,
     trust: Trust,
     own: Option<Arc<CertifiedKey>>,
-) -> Result<CertificateAuthorityClient<Channel>, Error> {
-    let channel = tokio::time::timeout(CONNECT_TIME, open(server, dial, trust, own))
+) -> Result<Connection, Error> {
+    let (channel, chain) = tokio::time::timeout(CONNECT_TIME, open(server, dial, trust, own))
         .await
         .map_err(|_| silent(server, CONNECT_TIME))??;
-    Ok(CertificateAuthorityClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES))
+    let client = CertificateAuthorityClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+    Ok(Connection { client, chain })
 }
 
 async fn open(
@@ -108,7 +162,7 @@ async fn open(
     dial: &dyn Dial,
     trust: Trust,
     own: Option<Arc<CertifiedKey>>,
-) -> Result<Channel, Error> {
+) -> Result<(Channel, Vec<CertificateDer<'static>>), Error> {
     let address = || server.address().to_owned();
     let unreachable = |source| Error::Unreachable {
         address: address(),
@@ -130,6 +184,8 @@ async fn open(
                 source,
             },
         })?;
+    let shown = tls.get_ref().1.peer_certificates().unwrap_or_default();
+    let chain = shown.iter().map(|cert| cert.clone().into_owned()).collect();
     let mut once = Some(TokioIo::new(tls));
     let hand_over = tower::service_fn(move |_| {
         let stream = once
@@ -141,12 +197,13 @@ async fn open(
         address: address(),
         source: std::io::Error::other(in_full(&e)),
     };
-    Endpoint::from_shared(format!("http://{}", server.address()))
+    let channel = Endpoint::from_shared(format!("http://{}", server.address()))
         .map_err(transport)?
         .http2_keep_alive_interval(PING_INTERVAL)
         .connect_with_connector(hand_over)
         .await
-        .map_err(transport)
+        .map_err(transport)?;
+    Ok((channel, chain))
 }
 
 /// tonic says "transport error" and leaves the cause to its sources.

@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
-use super::source_json::SourceJson;
+use super::source_json::{Source, SourceJson};
 use super::{FolderError, MAX_FILE_BYTES, Stored, io_error};
 use crate::key::PrivateKey;
 
@@ -62,7 +62,13 @@ impl Generation {
     }
 
     pub(super) fn read(&self) -> Result<Stored, FolderError> {
-        let (server, life) = {
+        let Source {
+            server,
+            life,
+            bundle_sequence,
+            proof,
+            receipt,
+        } = {
             let path = self.path.join(SOURCE);
             let read = SourceJson::parse(&read_file(&path)?);
             read.map_err(|why| FolderError::Content { path, why })?
@@ -94,9 +100,11 @@ impl Generation {
         Ok(Stored {
             chain,
             key,
-            bundle,
+            bundle: bundle.with_sequence(bundle_sequence),
             server,
             life,
+            receipt,
+            proof,
         })
     }
 }

@@ -9,6 +9,7 @@ use rustls_pki_types::pem::PemObject;
 
 use super::generation::create_file;
 use super::*;
+use crate::boot_time::{BootTime, Reading};
 use crate::key::KeyType;
 
 fn stored() -> Stored {
@@ -23,6 +24,8 @@ fn stored() -> Stored {
         key: Some(key),
         server: CaServer::new("ca.example:15012", Fingerprint::of(b"root"), trust_domain).unwrap(),
         life: Some(Duration::from_secs(90)),
+        receipt: None,
+        proof: None,
     }
 }
 
@@ -202,6 +205,28 @@ fn names(folder: &Folder, part: &str) -> Vec<String> {
     let entries = fs::read_dir(folder.parent()).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.contains(part)).collect()
+}
+
+#[test]
+fn the_receipt_the_sequence_of_the_bundle_and_the_proof_are_read_back() {
+    let (_place, folder) = folder();
+    let at = Reading {
+        wall: OffsetDateTime::UNIX_EPOCH,
+        boot: BootTime::of("boot", Duration::from_millis(1_234)),
+    };
+    let (life, half) = (Duration::from_secs(60), Duration::from_secs(30));
+    let written = Stored {
+        receipt: Some(Receipt::recorded(at, OffsetDateTime::UNIX_EPOCH, life, half)),
+        proof: Some(Fingerprint::of(b"proof")),
+        bundle: stored().bundle.with_sequence(7),
+        ..stored()
+    };
+    folder.write(&written).unwrap();
+    let read = folder.read().unwrap().unwrap();
+    assert_eq!(
+        (read.receipt, read.proof, read.bundle.sequence()),
+        (written.receipt, written.proof, 7)
+    );
 }
 
 /// Gives a file to another user. Only root can; for others it becomes one that all can read, which is as foreign.

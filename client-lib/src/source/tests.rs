@@ -1,5 +1,9 @@
 //! The source over its whole life: first certificate, renewal, outage, lapse, restart; against the fake CA on the wire.
 
+mod clocks;
+mod storage;
+mod trust;
+
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,7 +17,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::*;
 use crate::authorize::Authorize;
 use crate::dial::{Dial, Dialled, Tcp};
-use crate::fake::{FakeCa, WEB, id, root, td};
+use crate::fake::{FakeCa, WEB, id, td};
 
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -175,32 +179,6 @@ async fn a_refusal_that_cannot_pass_is_returned_at_once() {
         .unwrap_err();
     assert_eq!(error.reason(), Reason::TokenExpired);
     assert_eq!(fake.requests().len(), 1);
-}
-
-#[tokio::test]
-async fn the_bundle_is_followed_and_a_certificate_it_orphans_is_renewed() {
-    let fake = FakeCa::start().await;
-    let source = X509Source::builder(Proof::token(fake.token()))
-        .start()
-        .await
-        .unwrap();
-    let mut identities = source.identities().clone();
-    let next = root();
-    let both = TrustBundle::new(td(), vec![fake.root.der.clone(), next.der.clone()]).unwrap();
-    fake.bundle.send_replace(both.clone().with_sequence(2));
-    while source.bundle().roots() != both.roots() {
-        tokio::time::timeout(PATIENCE, identities.changed())
-            .await
-            .unwrap()
-            .unwrap();
-    }
-    assert_eq!(source.bundle().sequence(), 2);
-    let before = source.status().borrow().rotations;
-    fake.bundle.send_replace(next.bundle().with_sequence(3));
-    until(&source, "an attempt to renew", |s| {
-        s.renewal_error.is_some() || s.rotations > before
-    })
-    .await;
 }
 
 #[tokio::test]
