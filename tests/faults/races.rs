@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use client_lib::PrivateKey;
 use identity::Reason;
+use proto::v1::revoke_certificates_request::Which;
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::{admin, at_once, configured};
-use crate::support::wire::{answered, csr, key};
+use crate::support::wire::{Pair, answered, csr, key};
 use crate::support::{Server, Wire, run};
 
 const WEB: &str = "spiffe://example.org/ns/default/sa/web";
@@ -144,4 +147,95 @@ async fn a_renewal_sent_beside_its_own_revocation_is_recorded_before_it_or_refus
         *last < revoked,
         "renewed at {last}, after the revocation at {revoked}"
     );
+}
+
+/// Clients that renew one lineage in loops, until they are refused.
+struct Loops {
+    server: Server,
+    identity: String,
+    /// All renew with this key, where the loops are to share one.
+    shared_key: Option<PrivateKey>,
+    renewed: AtomicUsize,
+    /// The revocation has been answered.
+    revoked: AtomicBool,
+}
+
+impl Loops {
+    async fn renew(self: Arc<Self>, mut pair: Pair) {
+        loop {
+            let wire = Wire::connect(&self.server, Some(pair)).await;
+            let key = self.shared_key.clone().unwrap_or_else(key);
+            let is_late = self.revoked.load(Ordering::SeqCst);
+            match wire.issue(csr(&key, &self.identity), None).await {
+                Ok(answer) => {
+                    assert!(!is_late, "renewed after the answer to the revocation");
+                    self.renewed.fetch_add(1, Ordering::SeqCst);
+                    pair = answered(&answer, &key);
+                }
+                Err(refusal) => {
+                    let reasons = [Reason::CertificateRevoked, Reason::KeyCompromised];
+                    assert!(reasons.contains(&refusal.reason()), "{refusal}");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_client_renews_after_the_answer_to_a_revocation_that_ran_while_it_renewed() {
+    const ROUNDS: usize = 50;
+    const CLIENTS: usize = 20;
+    let mut server = configured("limits: { inFlight: 0 }\n");
+    let admin = admin(&server).await;
+    for round in 0..ROUNDS {
+        let identity = format!("spiffe://example.org/ns/default/sa/round-{round}");
+        let (token, _) = admin.create_token(&identity).await.expect("a token");
+        let first_key = key();
+        let enrolling = Wire::connect(&server, None).await;
+        let first = enrolling.issue(csr(&first_key, &identity), Some(&token)).await;
+        let first = first.expect("a certificate");
+        let leaf = identity::Leaf::parse(&first.chain[0]).expect("a certificate");
+        let serial = leaf.serial().to_string();
+        let (which, reason) = match round % 3 {
+            0 => (Which::Lineage(serial), "superseded"),
+            1 => (Which::SpiffeId(identity.clone()), "superseded"),
+            _ => (Which::Serial(serial), "keyCompromise"),
+        };
+        let loops = Arc::new(Loops {
+            server,
+            identity: identity.clone(),
+            shared_key: (reason == "keyCompromise").then(|| first_key.clone()),
+            renewed: AtomicUsize::new(0),
+            revoked: AtomicBool::new(false),
+        });
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| tokio::spawn(Arc::clone(&loops).renew(answered(&first, &first_key))))
+            .collect();
+        while loops.renewed.load(Ordering::SeqCst) < CLIENTS {
+            tokio::task::yield_now().await;
+            assert!(
+                !clients.iter().any(tokio::task::JoinHandle::is_finished),
+                "a loop ended early"
+            );
+        }
+        admin.revoke_which(which, reason).await.expect("it is revoked");
+        loops.revoked.store(true, Ordering::SeqCst);
+        for client in clients {
+            client.await.expect("no client renews after the answer");
+        }
+        server = Arc::into_inner(loops).expect("all clients have ended").server;
+        let listed = run(&mut server.signet(&["cert", "list", "--spiffe-id", &identity, "-o", "json"]));
+        let listed: Value = serde_json::from_str(&listed).expect("JSON");
+        let certificates = listed["items"].as_array().expect("certificates");
+        // With one key the same request is answered by the same certificate.
+        let fewest = if reason == "keyCompromise" { 2 } else { CLIENTS };
+        assert!(certificates.len() >= fewest, "{}", certificates.len());
+        for certificate in certificates {
+            assert!(
+                certificate["revokedAt"].is_string(),
+                "valid after all: {certificate}"
+            );
+        }
+    }
 }

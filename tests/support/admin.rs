@@ -77,12 +77,19 @@ impl Admin {
 
     /// Revokes one certificate.
     pub async fn revoke(&self, serial: &str) -> Result<(), Status> {
+        let which = Which::Serial(serial.to_owned());
+        self.revoke_which(which, "superseded").await.map(drop)
+    }
+
+    /// Revokes what is selected, and returns the serial numbers of what was not revoked before.
+    pub async fn revoke_which(&self, which: Which, reason: &str) -> Result<Vec<String>, Status> {
         let request = RevokeCertificatesRequest {
-            which: Some(Which::Serial(serial.to_owned())),
-            reason: "superseded".to_owned(),
+            which: Some(which),
+            reason: reason.to_owned(),
         };
         let mut client = CertificatesClient::new(self.0.clone());
-        client.revoke_certificates(request).await.map(drop)
+        let answer = client.revoke_certificates(request).await?;
+        Ok(answer.into_inner().serials)
     }
 
     /// A certificate by the administrator's own word, which needs the identity to be wished for.
