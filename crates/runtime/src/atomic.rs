@@ -1,9 +1,9 @@
 //! Files that are either the old one or the whole new one, also after a crash: written beside their place, synced, renamed, and the
 //! folder synced, so that the rename itself is on the disk.
 
-use std::fs::{File, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A file that could not be written; the old one, if any, is still there.
@@ -54,6 +54,38 @@ fn place(path: &Path, contents: &[u8], mode: u32, lasting: bool) -> Result<(), W
     Ok(())
 }
 
+/// Makes the folder with exactly `mode`, whatever the umask, if it is not there, and those above it as the umask has them. Each new
+/// name is durable in its folder. A folder that was there keeps its mode.
+///
+/// # Errors
+/// `AlreadyExists` if something else is in the way; what the kernel says.
+pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = folder_of(path);
+    make_parents(parent)?;
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        made => made?,
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    sync_folder(parent)
+}
+
+fn make_parents(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = folder_of(path);
+    make_parents(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        made => made?,
+    }
+    sync_folder(parent)
+}
+
 /// Makes renames and removals in `folder` last.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -69,7 +101,6 @@ fn folder_of(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     #[test]
     fn a_new_file_replaces_the_old_one_with_the_mode_asked_for() {

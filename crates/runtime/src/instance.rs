@@ -1,11 +1,11 @@
 //! The folder of one instance (`--data DIR`): made if absent, held by one process at a time. A second process is told the pid of the
 //! first. The lock is the kernel's (`flock`), so it ends with its process, however that ends.
 
-use crate::ready;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use crate::{atomic, ready};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -114,16 +114,12 @@ pub fn socket_path_fits(path: &Path) -> Result<(), InstanceError> {
 
 /// A folder that was there keeps its mode.
 fn make_folder(path: &Path, mode: u32) -> Result<(), InstanceError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    match DirBuilder::new().recursive(true).mode(mode).create(path) {
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(InstanceError::NotAFolder {
+    atomic::make_folder(path, mode).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => InstanceError::NotAFolder {
             path: path.to_owned(),
-        }),
-        Err(e) => Err(failure(path, e)),
-        Ok(()) => set_mode(path, mode),
-    }
+        },
+        _ => failure(path, error),
+    })
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), InstanceError> {
@@ -141,6 +137,12 @@ fn lock(dir: &Path) -> Result<File, InstanceError> {
         .mode(0o600)
         .open(&path)
         .map_err(|e| failure(&path, e))?;
+    // One that was there, from a copy perhaps, may be open to others.
+    let found = file.metadata().map_err(|e| failure(&path, e))?;
+    if found.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))
+            .map_err(|e| failure(&path, e))?;
+    }
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -160,6 +162,28 @@ fn lock(dir: &Path) -> Result<File, InstanceError> {
 
 /// The pid in the lock file. Its holder may have locked it a moment ago and be about to write: worth a short wait.
 fn holder(file: &mut File) -> Option<u32> {
+    match kernel_holder(file) {
+        // The file may name a process that ended long ago, where another program holds the lock.
+        None => written_pid(file).filter(|pid| Path::new("/proc").join(pid.to_string()).exists()),
+        known => known,
+    }
+}
+
+/// The holder as the kernel lists it; `None` where it does not, as for a process of another container.
+fn kernel_holder(file: &File) -> Option<u32> {
+    let inode = file.metadata().ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        // `1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF`
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let kind = words.next()?;
+        let (pid, place) = (words.nth(2)?, words.next()?);
+        let is_ours = kind == "FLOCK" && place.rsplit(':').next()? == inode;
+        pid.parse().ok().filter(|pid| is_ours && *pid > 0)
+    })
+}
+
+fn written_pid(file: &mut File) -> Option<u32> {
     const LONGEST_WAIT: Duration = Duration::from_millis(200);
     const PID_DIGITS: u64 = 16;
     let begun = Instant::now();
