@@ -8,14 +8,13 @@ mod marker;
 mod table;
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use identity::Clock;
-use journal::{Head, Journal, Opened, Options, Reader, Record, Stored};
+use journal::{Head, Journal, JournalError, Opened, Options, Reader, Record, Stored};
 use prost::Message;
 use proto::Refusal;
 
@@ -59,16 +58,27 @@ impl EmbeddedStore {
         for dir in [&journal_dir, &index_dir, &data_dir.join("keys")] {
             make_folder(dir)?;
         }
-        let mut options = Options::new(journal_key(&data_dir.join("keys/journal.key"), &journal_dir)?);
+        let key_path = data_dir.join("keys/journal.key");
+        let mut options = Options::new(journal_key(&key_path, &journal_dir)?);
         if cfg!(test) {
             // So that tests come to sealed segments.
             options.segment_bytes = 8 << 10;
         }
         let found = index::find(&index_dir)?;
         let Opened { journal, clean, cut } =
-            Journal::open_knowing(&journal_dir, options, found.durable_position())?;
+            Journal::open_knowing(&journal_dir, options, found.durable().as_ref()).map_err(|error| {
+                match error {
+                    JournalError::BadKey { .. } | JournalError::OtherKey { .. } => StoreError::Key {
+                        key: key_path,
+                        source: Box::new(error),
+                    },
+                    other => StoreError::Journal(other),
+                }
+            })?;
         if let Some(cut) = cut {
-            tracing::warn!("{cut}, was cut off: it was never acknowledged");
+            tracing::warn!(
+                "{cut}, was cut off: a crash interrupted it, and nothing shows that it was acknowledged"
+            );
         }
         let reader = journal.reader();
         if let Some(at) = last_entry::time(&reader)? {
@@ -261,9 +271,5 @@ fn journal_key(path: &Path, journal_dir: &Path) -> Result<Vec<u8>, StoreError> {
 }
 
 fn make_folder(dir: &Path) -> Result<(), StoreError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(io_error("make the folder", dir))
+    runtime::atomic::make_folder(dir, 0o700).map_err(io_error("make the folder", dir))
 }

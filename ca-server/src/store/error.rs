@@ -33,6 +33,14 @@ pub enum StoreError {
         /// The journal's folder.
         journal: PathBuf,
     },
+    /// The journal's key is not the one that it was signed with, or not a key.
+    #[error("{}: {source}", key.display())]
+    Key {
+        /// The file of the key.
+        key: PathBuf,
+        /// What is wrong.
+        source: Box<JournalError>,
+    },
     /// An entry whose checksum is right and whose content is not.
     #[error(
         "entry at position {position} of the journal cannot be read: {why}; was it written by a newer program?"

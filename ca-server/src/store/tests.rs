@@ -1,5 +1,6 @@
 //! One behavioural suite for every kind of store, and what only the embedded one has: reopening, rebuilding, refusing.
 
+mod damage;
 mod histories;
 mod last_entry;
 mod outage;

@@ -59,7 +59,11 @@ pub enum JournalError {
         given: [u8; 32],
     },
     /// The journal ends before a position that was durable once.
-    #[error("the journal in {} ends at position {found}, but position {known} was durable before: it was lost or rolled back; restore its folder from a copy", dir.display())]
+    #[error(
+        "the journal in {} ends at position {found}, but position {known} was durable before, as {} says: it was lost or rolled back; \
+         restore its folder from a copy",
+        dir.display(), evidence.display()
+    )]
     RolledBack {
         /// The journal's folder.
         dir: PathBuf,
@@ -67,6 +71,8 @@ pub enum JournalError {
         found: u64,
         /// The position that is known elsewhere.
         known: u64,
+        /// The file that says so.
+        evidence: PathBuf,
     },
     /// The signing key is no key.
     #[error("the journal's signing key is not an Ed25519 key in PKCS#8: {why}")]
@@ -143,6 +149,36 @@ pub enum Damage {
     Torn {
         /// Bytes from its start to the end of the file.
         bytes: u64,
+    },
+    /// The last batch is incomplete, and is known to have been complete.
+    #[error(
+        "a batch is incomplete, {bytes} bytes of it are there, but position {acknowledged} was acknowledged, as {} says",
+        evidence.display()
+    )]
+    TornAcknowledged {
+        /// Bytes from its start to the end of the file.
+        bytes: u64,
+        /// The position that was acknowledged.
+        acknowledged: u64,
+        /// The file that says so.
+        evidence: PathBuf,
+    },
+    /// No segment starts here, and a later one is there.
+    #[error("no segment starts here: this file is missing, or the segment before it has lost its end; {} follows", next.display())]
+    Missing {
+        /// The next segment that is there.
+        next: PathBuf,
+    },
+    /// No segment follows a sealed one.
+    #[error(
+        "no segment starts here: this file is missing, as position {acknowledged} was acknowledged, as {} says",
+        evidence.display()
+    )]
+    MissingLast {
+        /// The position that was acknowledged.
+        acknowledged: u64,
+        /// The file that says so.
+        evidence: PathBuf,
     },
     /// The mark of a clean close is not what was written.
     #[error("the mark of a clean close is broken; without this file the journal opens as after a crash")]

@@ -2,7 +2,7 @@
 //! changed, and a file that must be whole is written beside its place and renamed into it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -11,19 +11,20 @@ use crate::error::{JournalError, io_error};
 /// What a file that is not yet in its place is called in addition.
 const UNFINISHED: &str = "tmp";
 
-/// Makes the folder, for its owner only, if it is not there.
+/// Makes the folder and those above it, for their owner only, if they are not there. Each new name is durable in its folder.
 pub(crate) fn make_folder(dir: &Path) -> Result<(), JournalError> {
     if dir.is_dir() {
         return Ok(());
     }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(io_error("make", dir))?;
-    dir.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .map_or(Ok(()), sync_folder)
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        make_folder(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        made => made.map_err(io_error("make", dir))?,
+    }
+    sync_folder(parent.unwrap_or(Path::new(".")))
 }
 
 /// Makes names in this folder durable.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ring::signature::Ed25519KeyPair;
 use zeroize::Zeroizing;
 
+use crate::acknowledged::Acknowledged;
 use crate::error::{JournalError, io_error};
 use crate::mark::{self, Mark};
 use crate::memory::Memory;
@@ -18,7 +19,7 @@ use crate::recovery::{self, Recovered};
 use crate::sealing::Sealer;
 use crate::segment::{self, SegmentHeader};
 use crate::shared::{Index, Segment, Shared};
-use crate::{Cut, Head, MAX_SEGMENT_BYTES, Options, Record, batch, files, key};
+use crate::{Cut, Durable, Head, MAX_SEGMENT_BYTES, Options, Record, batch, files, key};
 
 /// After a batch larger than this the buffer is given back.
 const KEPT_BUFFER_BYTES: usize = 4 << 20;
@@ -38,6 +39,7 @@ pub struct Journal {
     key: Ed25519KeyPair,
     buffer: Vec<u8>,
     offsets: Vec<u32>,
+    acknowledged: Acknowledged,
     /// Stops before the lock is released.
     sealer: Sealer,
     _lock: File,
@@ -73,15 +75,19 @@ impl Journal {
     /// # Errors
     /// `Damaged` with file and byte, `Version`, `OtherKey`, `InUse`, `BadKey`, `TooLarge` for options, `Io`.
     pub fn open(dir: &Path, options: Options) -> Result<Opened, JournalError> {
-        Self::open_knowing(dir, options, 0)
+        Self::open_knowing(dir, options, None)
     }
 
-    /// As `open`, for a caller that remembers a position that was durable: if the journal ends before it, or its torn last
-    /// batch held it, that is no crash but a loss.
+    /// As `open`, for a caller that knows of a position that was durable: if the journal ends before it, or its torn last
+    /// batch held it, that is no crash but a loss. The journal knows of one itself.
     ///
     /// # Errors
     /// As `open`; `RolledBack`.
-    pub fn open_knowing(dir: &Path, options: Options, durable: u64) -> Result<Opened, JournalError> {
+    pub fn open_knowing(
+        dir: &Path,
+        options: Options,
+        durable: Option<&Durable>,
+    ) -> Result<Opened, JournalError> {
         let secret = Zeroizing::new(options.signing_key_pkcs8);
         let key = key::parse(&secret)?;
         if options.segment_bytes > MAX_SEGMENT_BYTES {
@@ -109,6 +115,7 @@ impl Journal {
             sign_every: options.sign_every,
             segment_bytes: options.segment_bytes,
             key,
+            acknowledged: Acknowledged::open(dir)?,
             buffer: Vec::new(),
             offsets: Vec::new(),
             sealer,
@@ -199,6 +206,9 @@ impl Journal {
             .segment
             .update(|memory| memory.add_written(records, &self.offsets, written, hash));
         self.shared.set_head(self.head);
+        if !records.is_empty() {
+            self.acknowledged.note(self.head.position);
+        }
         self.unsigned = if sign { 0 } else { self.unsigned + 1 };
         if self.buffer.capacity() > KEPT_BUFFER_BYTES {
             self.buffer = Vec::new();
@@ -217,7 +227,11 @@ impl Journal {
         let file = segment::create(&self.dir, &header)?;
         let length = segment::HEADER_BYTES as u64;
         let memory = Memory::new(header.first, length, header.before);
-        let segment = Arc::new(Segment::new(&self.dir, header.first, Index::Memory(memory)));
+        let segment = Arc::new(Segment::new(
+            &self.dir,
+            header.first,
+            Index::Memory(Arc::new(memory)),
+        ));
         let block = segment::encode(&header).to_vec();
         self.shared.push(Arc::clone(&segment));
         self.tail = Tail {

@@ -9,6 +9,7 @@
 //! | `NNNNNNNNNNNNNNNNNNNN.seg` | a segment; the name is its first position in 20 decimal digits. All but the last are sealed and never change |
 //! | `NNNNNNNNNNNNNNNNNNNN.idx` | the index of the sealed segment of that name; made again from it when missing or broken |
 //! | `closed` | the mark of a clean close; removed at the next open before anything is appended |
+//! | `acknowledged` | the last position that was acknowledged, or an earlier one; written after each batch, and not synced |
 //! | `lock` | empty; whoever appends holds an exclusive `flock` on it |
 //! | `*.tmp` | a file that was being written when a crash came; removed at the next open |
 //!
@@ -71,15 +72,29 @@
 //! `SIGNETJC`, first position of the last segment (8), its length (8), head position (8), head hash (32), checksum of these 64
 //! bytes (4).
 //!
+//! # The last acknowledged position
+//!
+//! `SIGNETJA`, position (8), checksum of these 16 bytes (4). A file that is missing or broken says nothing.
+//!
 //! # What a crash may leave, and what is damage
 //!
 //! Only one batch is being written at a time, so only the last batch of the last segment may be incomplete (*torn*): the file
 //! ends before its length, or a sector of 512 bytes that it touches holds only zeros where the batch should be (a batch neither
-//! begins nor ends with a zero byte). It was never acknowledged; it is cut off and reported. The price: where a payload holds 512
-//! zero bytes in a row, damage to that batch while it is the last looks like a torn one. All else that does not match is
-//! damage and stops the start: a wrong last batch that is complete, any wrong batch before it, a torn batch after a clean
-//! close, a gap between segments.
+//! begins nor ends with a zero byte). It is cut off and reported, unless something shows that it was acknowledged: the file
+//! `acknowledged`, or a position that the caller knows. All else that does not match is damage and stops the start: a wrong last
+//! batch that is complete, any wrong batch before it, a torn batch after a clean close or at a position that was acknowledged, a
+//! gap between segments. What remains undecided: after a power cut `acknowledged` may be behind, and then a disk that lost a
+//! batch which it had confirmed looks like one that was interrupted.
+//!
+//! After a crash at a roll, or a roll whose last sync failed, an empty segment may follow the one that a clean close names.
+//!
+//! # What is checked when
+//!
+//! A start reads the open segment and the headers and indexes of the sealed ones. A look-up checks the record's checksum, which
+//! finds accidents, not intent: a record in a sealed segment that was forged together with its checksum is served. Only
+//! `verify`, which follows all hashes and signatures, finds it.
 
+mod acknowledged;
 mod batch;
 mod bytes;
 mod error;
@@ -103,7 +118,7 @@ pub use error::{Damage, JournalError};
 pub use journal::{Journal, Opened};
 pub use key::{generate_signing_key, public_key};
 pub use reader::Reader;
-pub use record::{Cut, Head, Options, Record, SegmentFacts, Stored};
+pub use record::{Cut, Durable, Head, Options, Record, SegmentFacts, Stored};
 pub use scan::export;
 pub use verify::{Verified, verify};
 

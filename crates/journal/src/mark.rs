@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bytes::Cursor;
 use crate::error::{Damage, JournalError, io_error};
-use crate::{Head, files};
+use crate::{Head, files, segment};
 
 const NAME: &str = "closed";
 const MAGIC: &[u8; 8] = b"SIGNETJC";
@@ -21,6 +21,15 @@ pub(crate) struct Mark {
     /// Bytes of the last segment.
     pub(crate) length: u64,
     pub(crate) head: Head,
+}
+
+impl Mark {
+    /// Whether the journal that was closed here ends like this. `sealed` is where the segment before its last ends: a roll whose
+    /// last sync failed leaves an empty segment behind, in which nothing was appended.
+    pub(crate) fn is_end(&self, end: &Self, sealed: Option<&Self>) -> bool {
+        let is_empty = end.length == segment::HEADER_BYTES as u64;
+        self == end || (is_empty && sealed == Some(self))
+    }
 }
 
 /// Leaves the mark.

@@ -102,6 +102,15 @@ impl fmt::Display for Head {
     }
 }
 
+/// A position that is known to have been durable, and the file that says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Durable {
+    /// The position.
+    pub position: u64,
+    /// The file, for messages.
+    pub evidence: PathBuf,
+}
+
 /// A torn batch at the end of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {

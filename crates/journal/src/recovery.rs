@@ -13,7 +13,7 @@ use crate::memory::Memory;
 use crate::segment::{self, SegmentHeader};
 use crate::shared::{Index, Segment, index_path};
 use crate::walk::{Step, Walk};
-use crate::{Cut, Head, batch, files};
+use crate::{Cut, Durable, Head, acknowledged, batch, files};
 
 /// A journal as a start finds it, ready for the next batch.
 pub(crate) struct Recovered {
@@ -39,10 +39,18 @@ struct Read {
     cut: Option<Cut>,
 }
 
-/// Recovers the journal of a folder, making an empty one where there is none. `known` is a position that was durable once,
-/// as something else remembers.
-pub(crate) fn recover(dir: &Path, public_key: &[u8; 32], known: u64) -> Result<Recovered, JournalError> {
+/// Recovers the journal of a folder, making an empty one where there is none. `known` is a position that was durable once.
+pub(crate) fn recover(
+    dir: &Path,
+    public_key: &[u8; 32],
+    known: Option<&Durable>,
+) -> Result<Recovered, JournalError> {
     files::remove_unfinished(dir)?;
+    let durable = [acknowledged(dir), known.cloned()];
+    let durable = durable
+        .into_iter()
+        .flatten()
+        .max_by_key(|durable| durable.position);
     let mark = mark::read(dir)?;
     let mut listed = segment::list(dir)?;
     if listed.is_empty() {
@@ -58,20 +66,15 @@ pub(crate) fn recover(dir: &Path, public_key: &[u8; 32], known: u64) -> Result<R
         listed = segment::list(dir)?;
     }
     let (_, last) = listed.pop().expect("a segment was found or made");
-    let mut segments = Vec::with_capacity(listed.len() + 1);
-    let mut before = Head::EMPTY;
+    let mut sealed = Sealed::new(dir, public_key);
     for (first, path) in &listed {
-        check_header(&read_header(path)?, path, &before, public_key)?;
-        let (index, head) = sealed_index(*first, path)?;
-        let segment = Segment::new(dir, *first, index);
-        // Does nothing if the file is there; if it cannot be written, the index serves from memory.
-        let _ = segment.seal();
-        segments.push(Arc::new(segment));
-        before = head;
+        sealed.follow(&read_header(path)?, path)?;
+        sealed.push(*first, path)?;
     }
     let read = read_segment(&last, true)?;
-    check_header(&read.header, &last, &before, public_key)?;
-    check_end(dir, &read, mark.as_ref(), known)?;
+    sealed.follow(&read.header, &last)?;
+    check_end(dir, &read, mark.as_ref(), sealed.end.as_ref(), durable.as_ref())?;
+    let mut segments = sealed.segments;
     let tail = OpenOptions::new()
         .read(true)
         .write(true)
@@ -88,7 +91,7 @@ pub(crate) fn recover(dir: &Path, public_key: &[u8; 32], known: u64) -> Result<R
     segments.push(Arc::new(Segment::new(
         dir,
         read.header.first,
-        Index::Memory(read.memory),
+        Index::Memory(Arc::new(read.memory)),
     )));
     Ok(Recovered {
         segments,
@@ -103,7 +106,7 @@ pub(crate) fn recover(dir: &Path, public_key: &[u8; 32], known: u64) -> Result<R
 
 /// The index of a sealed segment, made from all of its bytes.
 pub(crate) fn read_sealed(path: &Path) -> Result<Memory, JournalError> {
-    read_segment(path, false).map(|read| read.memory)
+    read_sealed_segment(path).map(|read| read.memory)
 }
 
 /// Damage at the end of a journal that was closed elsewhere.
@@ -155,6 +158,16 @@ pub(crate) fn check_header(
 
 /// The segment before this one is missing or lacks its end.
 pub(crate) fn gap(path: &Path, found: u64, expected: u64) -> JournalError {
+    if let (true, Some(dir)) = (found > expected, path.parent()) {
+        return JournalError::Damaged {
+            path: segment::path(dir, expected),
+            at: 0,
+            position: expected,
+            what: Damage::Missing {
+                next: path.to_owned(),
+            },
+        };
+    }
     let field = "segment's first position, after those of the segment before,";
     let what = Damage::Field {
         field,
@@ -173,9 +186,81 @@ fn read_header(path: &Path) -> Result<SegmentHeader, JournalError> {
     segment::read_header(&mut File::open(path).map_err(io_error("open", path))?, path)
 }
 
+/// The position that was acknowledged, as the journal's own file has it.
+pub(crate) fn acknowledged(dir: &Path) -> Option<Durable> {
+    let position = acknowledged::read(dir)?;
+    let evidence = acknowledged::path(dir);
+    Some(Durable { position, evidence })
+}
+
+/// The sealed segments that have been found so far, and where the last of them ends.
+struct Sealed<'a> {
+    dir: &'a Path,
+    public_key: &'a [u8; 32],
+    segments: Vec<Arc<Segment>>,
+    end: Option<Mark>,
+    /// The end is the one that an index file gives, which may be of another journal.
+    is_end_from_file: bool,
+}
+
+impl<'a> Sealed<'a> {
+    fn new(dir: &'a Path, public_key: &'a [u8; 32]) -> Self {
+        Self {
+            dir,
+            public_key,
+            segments: Vec::new(),
+            end: None,
+            is_end_from_file: false,
+        }
+    }
+
+    /// Checks that a segment goes on where the last one ends. If it does not, the index of the last one may be stale: it is read
+    /// again from the segment itself.
+    fn follow(&mut self, header: &SegmentHeader, path: &Path) -> Result<(), JournalError> {
+        let head = |end: &Option<Mark>| end.map_or(Head::EMPTY, |end| end.head);
+        let checked = check_header(header, path, &head(&self.end), self.public_key);
+        let (Err(_), true, Some(end)) = (&checked, self.is_end_from_file, self.end) else {
+            return checked;
+        };
+        let path_of_end = segment::path(self.dir, end.segment);
+        let read = read_sealed_segment(&path_of_end)?;
+        if read.head == end.head {
+            return checked;
+        }
+        self.segments.pop();
+        self.add(
+            end.segment,
+            Index::Memory(Arc::new(read.memory)),
+            read.head,
+            end.length,
+        );
+        check_header(header, path, &read.head, self.public_key)
+    }
+
+    /// Takes in a sealed segment that follows the last one.
+    fn push(&mut self, first: u64, path: &Path) -> Result<(), JournalError> {
+        let length = path.metadata().map_err(io_error("read", path))?.len();
+        let (index, head) = sealed_index(first, path, length)?;
+        self.is_end_from_file = matches!(index, Index::File(_));
+        self.add(first, index, head, length);
+        Ok(())
+    }
+
+    fn add(&mut self, first: u64, index: Index, head: Head, length: u64) {
+        let segment = Segment::new(self.dir, first, index);
+        // Does nothing if the file is there; if it cannot be written, the index serves from memory.
+        let _ = segment.seal();
+        self.segments.push(Arc::new(segment));
+        self.end = Some(Mark {
+            segment: first,
+            length,
+            head,
+        });
+    }
+}
+
 /// From the index file if it fits, else from the segment.
-fn sealed_index(first: u64, path: &Path) -> Result<(Index, Head), JournalError> {
-    let length = path.metadata().map_err(io_error("read", path))?.len();
+fn sealed_index(first: u64, path: &Path, length: u64) -> Result<(Index, Head), JournalError> {
     let index_path = index_path(path);
     match IndexFile::open(&index_path, first, length) {
         Ok(file) => {
@@ -186,11 +271,25 @@ fn sealed_index(first: u64, path: &Path) -> Result<(Index, Head), JournalError> 
             Ok((Index::File(file), head))
         }
         Err(IndexError::Broken) => {
-            let read = read_segment(path, false)?;
-            Ok((Index::Memory(read.memory), read.head))
+            let read = read_sealed_segment(path)?;
+            Ok((Index::Memory(Arc::new(read.memory)), read.head))
         }
         Err(IndexError::Io(source)) => Err(io_error("read", &index_path)(source)),
     }
+}
+
+/// Reads a segment that another follows: it ends with a signature.
+fn read_sealed_segment(path: &Path) -> Result<Read, JournalError> {
+    let read = read_segment(path, false)?;
+    if read.unsigned > 0 {
+        return Err(JournalError::Damaged {
+            path: path.to_owned(),
+            at: read.memory.length,
+            position: read.head.position + 1,
+            what: Damage::Unsigned,
+        });
+    }
+    Ok(read)
 }
 
 fn read_segment(path: &Path, may_be_torn: bool) -> Result<Read, JournalError> {
@@ -263,32 +362,68 @@ fn make_durable(tail: &File, path: &Path, read: &Read) -> Result<(), JournalErro
     tail.sync_all().map_err(io_error("sync", path))
 }
 
-/// Whether the end is one that a crash may leave.
-fn check_end(dir: &Path, read: &Read, mark: Option<&Mark>, known: u64) -> Result<(), JournalError> {
+/// Whether the end is one that a crash may leave. `sealed` is where the segment before the last ends.
+fn check_end(
+    dir: &Path,
+    read: &Read,
+    mark: Option<&Mark>,
+    sealed: Option<&Mark>,
+    durable: Option<&Durable>,
+) -> Result<(), JournalError> {
     let end = Mark {
         segment: read.header.first,
         length: read.memory.length,
         head: read.head,
     };
     if let Some(mark) = mark
-        && (*mark != end || read.cut.is_some())
+        && (!mark.is_end(&end, sealed) || read.cut.is_some())
     {
         return Err(not_as_closed(dir, mark, end.length));
     }
-    if read.head.position >= known {
+    check_durable(dir, &end, read.cut.as_ref(), durable)
+}
+
+/// Whether a journal with this end still holds what was durable once.
+pub(crate) fn check_durable(
+    dir: &Path,
+    end: &Mark,
+    cut: Option<&Cut>,
+    durable: Option<&Durable>,
+) -> Result<(), JournalError> {
+    let found = end.head.position;
+    let Some(Durable { position, evidence }) = durable.filter(|durable| durable.position > found) else {
         return Ok(());
-    }
-    Err(match &read.cut {
-        Some(cut) => JournalError::Damaged {
+    };
+    let (acknowledged, evidence) = (*position, evidence.clone());
+    if let Some(cut) = cut {
+        return Err(JournalError::Damaged {
             path: cut.path.clone(),
             at: cut.at,
             position: cut.position,
-            what: Damage::Torn { bytes: cut.bytes },
-        },
-        None => JournalError::RolledBack {
-            dir: dir.to_owned(),
-            found: read.head.position,
-            known,
-        },
+            what: Damage::TornAcknowledged {
+                bytes: cut.bytes,
+                acknowledged,
+                evidence,
+            },
+        });
+    }
+    // Only a sealed segment has an index, and another segment followed it.
+    let index = index_path(&segment::path(dir, end.segment));
+    if IndexFile::open(&index, end.segment, end.length).is_ok() {
+        return Err(JournalError::Damaged {
+            path: segment::path(dir, found + 1),
+            at: 0,
+            position: found + 1,
+            what: Damage::MissingLast {
+                acknowledged,
+                evidence,
+            },
+        });
+    }
+    Err(JournalError::RolledBack {
+        dir: dir.to_owned(),
+        found,
+        known: acknowledged,
+        evidence,
     })
 }

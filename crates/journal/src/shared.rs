@@ -43,7 +43,7 @@ pub(crate) struct Segment {
 /// Where a segment's index is.
 pub(crate) enum Index {
     /// Of the open segment, and of one whose index file could not be written yet.
-    Memory(Memory),
+    Memory(Arc<Memory>),
     File(IndexFile),
 }
 
@@ -113,7 +113,7 @@ impl Segment {
     /// Lets the appending side put a durable batch into the open segment's index.
     pub(crate) fn update(&self, update: impl FnOnce(&mut Memory)) {
         match &mut *self.index_mut() {
-            Index::Memory(memory) => update(memory),
+            Index::Memory(memory) => update(Arc::get_mut(memory).expect("only sealed segments are shared")),
             Index::File(_) => unreachable!("the open segment is never sealed"),
         }
     }
@@ -121,13 +121,13 @@ impl Segment {
     /// Writes the index file of a sealed segment, unless it is written. On failure the index stays in memory.
     pub(crate) fn seal(&self) -> Result<(), JournalError> {
         let _alone = self.sealing.lock().expect(SOUND);
-        let file = match &*self.index() {
+        // The index goes on answering while its file is written and synced.
+        let memory = match &*self.index() {
             Index::File(_) => return Ok(()),
-            Index::Memory(memory) => {
-                index::write(&self.index_path, memory)?;
-                IndexFile::open(&self.index_path, memory.first, memory.length)
-            }
+            Index::Memory(memory) => Arc::clone(memory),
         };
+        index::write(&self.index_path, &memory)?;
+        let file = IndexFile::open(&self.index_path, memory.first, memory.length);
         *self.index_mut() = Index::File(file.map_err(|error| self.index_error(error))?);
         Ok(())
     }
@@ -213,7 +213,7 @@ impl Segment {
         match answer {
             Ok(answer) => Ok(answer),
             Err(IndexError::Broken) => {
-                let memory = recovery::read_sealed(&self.path)?;
+                let memory = Arc::new(recovery::read_sealed(&self.path)?);
                 let answer = in_memory(&memory);
                 *self.index_mut() = Index::Memory(memory);
                 // If it cannot be written now, it serves from memory and is written with the next sealed segment.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Damage, JournalError};
 use crate::mark::{self, Mark};
-use crate::recovery::{check_header, not_as_closed};
+use crate::recovery::{self, check_header, not_as_closed};
 use crate::segment;
 use crate::walk::{Step, Walk};
 use crate::{Cut, Hash, Head, batch};
@@ -58,6 +58,8 @@ pub fn verify(dir: &Path, head: Option<Hash>) -> Result<Verified, JournalError> 
 
 fn verify_once(dir: &Path, head: Option<Hash>) -> Result<Verified, JournalError> {
     let mark = mark::read(dir)?;
+    // Before the segments: a live server may acknowledge more while they are read.
+    let acknowledged = recovery::acknowledged(dir);
     let segments = segment::list(dir)?;
     let mut sum = Verified {
         segments: 0,
@@ -70,10 +72,11 @@ fn verify_once(dir: &Path, head: Option<Hash>) -> Result<Verified, JournalError>
         torn: None,
         contains_head: head.map(|head| head == Head::EMPTY.hash),
     };
-    let mut end = None;
+    let (mut end, mut sealed) = (None, None);
     for (i, (first, path)) in segments.iter().enumerate() {
         let is_last = i + 1 == segments.len();
         let length = verify_segment(path, is_last, head, &mut sum)?;
+        sealed = end;
         end = Some(Mark {
             segment: *first,
             length,
@@ -81,12 +84,18 @@ fn verify_once(dir: &Path, head: Option<Hash>) -> Result<Verified, JournalError>
         });
     }
     if let Some(mark) = mark
-        && (end != Some(mark) || sum.torn.is_some())
+        && (end.is_none_or(|end| !mark.is_end(&end, sealed.as_ref())) || sum.torn.is_some())
         // A server that opened the journal meanwhile has taken the mark away before it appended.
         && mark::read(dir)? == Some(mark)
     {
         return Err(not_as_closed(dir, &mark, end.map_or(0, |end| end.length)));
     }
+    let end = end.unwrap_or(Mark {
+        segment: 1,
+        length: 0,
+        head: Head::EMPTY,
+    });
+    recovery::check_durable(dir, &end, sum.torn.as_ref(), acknowledged.as_ref())?;
     Ok(sum)
 }
 

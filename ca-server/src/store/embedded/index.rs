@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use journal::Head;
+use journal::{Durable, Head};
 use prost::Message as _;
 use runtime::threads::Worker;
 
@@ -34,8 +34,7 @@ const END_LIMIT: Duration = Duration::from_secs(2);
 pub(super) struct Found {
     marker: Option<Marker>,
     table: Option<Table>,
-    /// The last position that it knows to be durable.
-    position: u64,
+    durable: Option<Durable>,
 }
 
 /// The thread that keeps the table. It ends when this is dropped, and is waited for, so that the folder is free afterwards;
@@ -73,20 +72,22 @@ pub(super) fn find(dir: &Path) -> Result<Found, StoreError> {
         .as_ref()
         .and_then(|table| table.position().map_err(|broken| log_broken(&broken)).ok())
         .flatten();
-    let position = known
-        .unwrap_or(0)
-        .max(marker.map_or(0, |marker| marker.head.position));
+    let says = |position, evidence| Durable { position, evidence };
+    let durable = [
+        known.map(|position| says(position, table_dir)),
+        marker.map(|marker| says(marker.head.position, marker::path(dir))),
+    ];
     Ok(Found {
         marker,
         table,
-        position,
+        durable: durable.into_iter().flatten().max_by_key(|known| known.position),
     })
 }
 
 impl Found {
-    /// The journal must not end before this.
-    pub(super) fn durable_position(&self) -> u64 {
-        self.position
+    /// The last position that the index knows to be durable: the journal must not end before it.
+    pub(super) fn durable(&self) -> Option<Durable> {
+        self.durable.clone()
     }
 
     /// Not to be believed, whatever its mark says.

@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use journal::Record;
+use prost::Message;
+use tempfile::TempDir;
 
 use crate::store::entry::{KIND_ENTRY, KIND_SNAPSHOT, KIND_SNAPSHOT_END, KIND_SNAPSHOT_PART};
 use crate::store::journaled::Start;
 use crate::store::memory::Memory;
 use crate::store::snapshots::{PART_BYTES, SNAPSHOT_EVERY};
 use crate::store::tests::support::{Subject, TestClock, apply, ask, open};
-use crate::store::{Journaled, Medium, RowKey, RowKind, Store, StoreError};
+use crate::store::{Entry, Journaled, Medium, RowKey, RowKind, State, Store, StoreError};
 
 /// A document of a few hundred bytes, another for each number.
 fn document(number: u64) -> String {
@@ -27,17 +29,52 @@ fn change(subject: &Subject, number: u64) {
     subject.apply(&[(&name, &document(number))]).unwrap();
 }
 
-/// The end of each batch in the only segment, with the position of its last record.
-fn batch_ends(segment: &Path) -> BTreeMap<u64, usize> {
-    let bytes = fs::read(segment).unwrap();
-    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-    let (mut ends, mut at, mut position) = (BTreeMap::new(), 88, 0);
-    while at < bytes.len() {
-        position += number(at + 12) as u64;
-        at += number(at + 8);
-        ends.insert(position, at);
+/// Where each batch of a journal ends: the position of its last record, its segment, and the byte.
+fn batch_ends(journal: &Path) -> Vec<(u64, PathBuf, usize)> {
+    let mut ends = Vec::new();
+    let mut position = 0;
+    for segment in segments(journal) {
+        let bytes = fs::read(&segment).unwrap();
+        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        let mut at = 88;
+        while at < bytes.len() {
+            position += number(at + 12) as u64;
+            at += number(at + 8);
+            ends.push((position, segment.clone(), at));
+        }
     }
     ends
+}
+
+fn segments(journal: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().path());
+    let mut segments: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
+        .collect();
+    segments.sort();
+    segments
+}
+
+/// A copy of a data folder as a crash leaves it right after this batch.
+fn crashed_after(data: &Path, last: &Path, end: usize) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for folder in ["journal", "keys"] {
+        fs::create_dir(copy.path().join(folder)).unwrap();
+    }
+    let key = "keys/journal.key";
+    fs::copy(data.join(key), copy.path().join(key)).unwrap();
+    for segment in segments(&data.join("journal")) {
+        let mut bytes = fs::read(&segment).unwrap();
+        if segment == last {
+            bytes.truncate(end);
+        }
+        let name = segment.file_name().unwrap();
+        fs::write(copy.path().join("journal").join(name), bytes).unwrap();
+        if segment == last {
+            break;
+        }
+    }
+    copy
 }
 
 #[test]
@@ -45,18 +82,21 @@ fn a_state_of_many_parts_is_the_same_after_a_crash_at_any_of_them() {
     let dir = tempfile::tempdir().unwrap();
     let clock = TestClock::new();
     let subject = Subject::new(Arc::new(open(dir.path(), &clock)), clock.clone(), None);
-    // What the state was at each position that a caller was told of.
-    let mut states = BTreeMap::new();
     for number in 0..SNAPSHOT_EVERY + 40 {
         change(&subject, number);
-        let state = subject.store.read().clone();
-        states.insert(state.position(), state);
     }
     drop(subject);
-    let journal = journal::export(&dir.path().join("journal"), 1).unwrap();
-    let kinds: Vec<(u64, u8)> = journal
-        .map(|stored| stored.map(|stored| (stored.position, stored.kind)).unwrap())
-        .collect();
+    // What all entries up to each position come to, without any snapshot.
+    let (mut states, mut kinds, mut state) = (BTreeMap::new(), Vec::new(), State::default());
+    for stored in journal::export(&dir.path().join("journal"), 1).unwrap() {
+        let stored = stored.unwrap();
+        if stored.kind == KIND_ENTRY {
+            let entry = Entry::decode(stored.payload.as_slice()).unwrap();
+            state.apply(stored.position, entry, &[]);
+        }
+        states.insert(stored.position, state.clone());
+        kinds.push((stored.position, stored.kind));
+    }
     let parts: Vec<u64> = kinds
         .iter()
         .filter(|(_, kind)| [KIND_SNAPSHOT_PART, KIND_SNAPSHOT_END].contains(kind))
@@ -66,26 +106,22 @@ fn a_state_of_many_parts_is_the_same_after_a_crash_at_any_of_them() {
     assert!(kinds.iter().any(|(_, kind)| *kind == KIND_SNAPSHOT_END));
     assert!(kinds.iter().all(|(_, kind)| *kind != KIND_SNAPSHOT));
 
-    let segment = |dir: &Path| -> PathBuf { dir.join("journal/00000000000000000001.seg") };
-    let ends = batch_ends(&segment(dir.path()));
     let around = parts[0] - 1..=parts[parts.len() - 1] + 3;
-    for (position, end) in ends.range(around) {
-        let crashed = tempfile::tempdir().unwrap();
-        for folder in ["journal", "keys"] {
-            fs::create_dir(crashed.path().join(folder)).unwrap();
+    let mut crashes = 0;
+    for (position, last, end) in batch_ends(&dir.path().join("journal")) {
+        if !around.contains(&position) {
+            continue;
         }
-        fs::copy(
-            dir.path().join("keys/journal.key"),
-            crashed.path().join("keys/journal.key"),
-        )
-        .unwrap();
-        let bytes = fs::read(segment(dir.path())).unwrap();
-        fs::write(segment(crashed.path()), &bytes[..*end]).unwrap();
+        let crashed = crashed_after(dir.path(), &last, end);
         let again = open(crashed.path(), &clock);
-        let (_, expected) = states.range(..=*position).next_back().unwrap();
-        assert!(again.read().rows().eq(expected.rows()), "crash after {position}");
-        assert_eq!(again.read().position(), *position);
+        assert!(
+            again.read().rows().eq(states[&position].rows()),
+            "crash after {position}"
+        );
+        assert_eq!(again.read().position(), position);
+        crashes += 1;
     }
+    assert!(crashes >= parts.len(), "{crashes}");
 }
 
 #[test]

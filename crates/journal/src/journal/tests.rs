@@ -6,7 +6,8 @@ use std::fs::OpenOptions;
 use std::path::Path;
 
 use super::{BLOCK_BYTES, Journal};
-use crate::{JournalError, Options, Record, generate_signing_key, verify};
+use crate::segment::{self, SegmentHeader};
+use crate::{JournalError, Options, Record, generate_signing_key, key, verify};
 
 fn new_journal(dir: &Path) -> Journal {
     let key = generate_signing_key().unwrap().to_vec();
@@ -122,12 +123,37 @@ fn a_segment_that_cannot_be_made_fails_the_append_and_is_made_later() {
 }
 
 #[test]
+fn a_close_after_a_roll_whose_folder_could_not_be_synced_opens_again_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new(generate_signing_key().unwrap().to_vec());
+    let mut journal = Journal::open(dir.path(), options.clone()).unwrap().journal;
+    journal.append(&[record("one")]).unwrap();
+    journal.seal().unwrap();
+    // What such a roll leaves: the file has its place, and the journal went on without it.
+    let header = SegmentHeader {
+        first: 2,
+        before: journal.head().hash,
+        public_key: key::public_key_of(&journal.key),
+    };
+    segment::create(dir.path(), &header).unwrap();
+    journal.close().unwrap();
+    assert_eq!(verify(dir.path(), None).unwrap().records, 1);
+    let opened = Journal::open(dir.path(), options.clone()).unwrap();
+    assert!(opened.clean);
+    let mut journal = opened.journal;
+    assert_eq!(journal.append(&[record("two")]).unwrap(), 2);
+    journal.close().unwrap();
+    let journal = Journal::open(dir.path(), options).unwrap().journal;
+    assert_eq!(journal.reader().read(2).unwrap().unwrap().payload, b"two");
+}
+
+#[test]
 fn what_another_key_signed_is_named_and_not_opened() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options::new(generate_signing_key().unwrap().to_vec());
     let mut journal = Journal::open(dir.path(), options.clone()).unwrap().journal;
     journal.append(&[record("one")]).unwrap();
-    journal.key = crate::key::parse(&generate_signing_key().unwrap()).unwrap();
+    journal.key = key::parse(&generate_signing_key().unwrap()).unwrap();
     journal.seal().unwrap();
     drop(journal);
     for refused in [

@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use journal::{Head, Journal, JournalError, export, verify};
+use journal::{Durable, Head, Journal, JournalError, export, verify};
 use tempfile::TempDir;
 
 use crate::support::{
@@ -34,8 +34,15 @@ fn crashed(number: u64) -> Crashed {
 }
 
 impl Crashed {
-    /// A copy whose segment was changed, and that segment.
+    /// A copy whose segment was changed, and that segment, as a power cut leaves it: the note of what was acknowledged is behind.
     fn changed(&self, how: impl FnOnce(&mut Vec<u8>)) -> (TempDir, PathBuf) {
+        let (copy, segment) = self.damaged(how);
+        fs::remove_file(copy.path().join("acknowledged")).unwrap();
+        (copy, segment)
+    }
+
+    /// A copy whose segment was changed, and that segment.
+    fn damaged(&self, how: impl FnOnce(&mut Vec<u8>)) -> (TempDir, PathBuf) {
         let copy = copy(self.dir.path());
         let segment = segments(copy.path()).remove(0);
         change(&segment, how);
@@ -161,24 +168,99 @@ fn after_a_cut_the_journal_goes_on_at_the_same_position() {
 fn a_torn_batch_that_is_known_to_have_been_durable_is_damage_and_stays() {
     let crashed = crashed(5);
     let (dir, segment) = crashed.changed(|bytes| bytes.truncate(crashed.last.bytes.end - 1));
-    let known = crashed.last.first;
-    let refused = Journal::open_knowing(dir.path(), options(ONE_SEGMENT), known).unwrap_err();
+    let known = |position| Durable {
+        position,
+        evidence: PathBuf::from("/elsewhere/index"),
+    };
+    let first = crashed.last.first;
+    let refused = Journal::open_knowing(dir.path(), options(ONE_SEGMENT), Some(&known(first))).unwrap_err();
+    let text = refused.to_string();
+    assert!(
+        text.contains("was acknowledged, as /elsewhere/index says"),
+        "{text}"
+    );
     assert!(matches!(refused, JournalError::Damaged { at, .. } if at == crashed.last.bytes.start as u64));
     assert_eq!(
         fs::metadata(segment).unwrap().len(),
         crashed.last.bytes.end as u64 - 1
     );
-    Journal::open_knowing(dir.path(), options(ONE_SEGMENT), known - 1).unwrap();
+    Journal::open_knowing(dir.path(), options(ONE_SEGMENT), Some(&known(first - 1))).unwrap();
+}
+
+#[test]
+fn an_acknowledged_last_batch_that_is_torn_is_damage_and_names_what_says_so() {
+    let crashed = crashed(3);
+    let sectors: Vec<_> = crashed.sectors().collect();
+    for sector in sectors {
+        let (dir, segment) = crashed.damaged(|bytes| bytes[sector.clone()].fill(0));
+        let evidence = dir.path().join("acknowledged");
+        for error in [
+            Journal::open(dir.path(), options(ONE_SEGMENT))
+                .map(drop)
+                .unwrap_err(),
+            verify(dir.path(), None).map(drop).unwrap_err(),
+        ] {
+            let text = error.to_string();
+            let place = format!(
+                "{} at byte {}: position",
+                segment.display(),
+                crashed.last.bytes.start
+            );
+            assert!(text.starts_with(&place), "{text}");
+            assert!(
+                text.contains(&format!("as {} says", evidence.display())),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            fs::metadata(&segment).unwrap().len(),
+            crashed.last.bytes.end as u64,
+            "a refused journal is left as it is"
+        );
+    }
+}
+
+#[test]
+fn a_journal_that_lost_an_acknowledged_batch_as_a_whole_is_refused() {
+    let crashed = crashed(3);
+    let (dir, _) = crashed.damaged(|bytes| bytes.truncate(crashed.last.bytes.start));
+    for error in [
+        Journal::open(dir.path(), options(ONE_SEGMENT))
+            .map(drop)
+            .unwrap_err(),
+        verify(dir.path(), None).map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(error, JournalError::RolledBack { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_note_of_what_was_acknowledged_that_is_broken_says_nothing() {
+    let crashed = crashed(3);
+    for (byte, bit) in [(0, 1), (8, 64), (19, 128)] {
+        let (dir, _) = crashed.damaged(|bytes| bytes.truncate(crashed.last.bytes.end - 1));
+        change(&dir.path().join("acknowledged"), |bytes| bytes[byte] ^= bit);
+        assert!(
+            Journal::open(dir.path(), options(ONE_SEGMENT))
+                .unwrap()
+                .cut
+                .is_some()
+        );
+    }
 }
 
 #[test]
 fn a_journal_that_was_rolled_back_is_refused_naming_both_positions() {
     let crashed = crashed(5);
-    let refused = Journal::open_knowing(crashed.dir.path(), options(ONE_SEGMENT), 61)
+    let known = Durable {
+        position: 61,
+        evidence: PathBuf::from("/elsewhere/index"),
+    };
+    let refused = Journal::open_knowing(crashed.dir.path(), options(ONE_SEGMENT), Some(&known))
         .unwrap_err()
         .to_string();
     assert!(
-        refused.contains("ends at position 60, but position 61 was durable"),
+        refused.contains("ends at position 60, but position 61 was durable before, as /elsewhere/index says"),
         "{refused}"
     );
 }
@@ -191,6 +273,7 @@ fn a_crash_between_a_new_segment_and_its_first_batch_is_no_damage() {
         append_to(&mut journal, next, 1);
     }
     drop(journal);
+    fs::remove_file(dir.path().join("acknowledged")).unwrap();
     let newest = segments(dir.path()).pop().unwrap();
     fs::write(newest.with_extension("seg.tmp"), b"half a header").unwrap();
     change(&newest, |bytes| bytes.truncate(88));
@@ -201,6 +284,8 @@ fn a_crash_between_a_new_segment_and_its_first_batch_is_no_damage() {
     append_to(&mut journal, 30, 1);
     let all: Vec<_> = journal.reader().scan(1).map(Result::unwrap).collect();
     assert_eq!(all, (1..=30).map(stored).collect::<Vec<_>>());
+    // Its thread may still be writing the index of a segment.
+    drop(journal);
     let leftovers = fs::read_dir(dir.path()).unwrap().filter(|entry| {
         entry
             .as_ref()

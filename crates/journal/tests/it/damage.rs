@@ -221,8 +221,8 @@ fn a_missing_segment_is_named() {
         let dir = copy(sound.path());
         let segments = segments(dir.path());
         fs::remove_file(&segments[missing]).unwrap();
-        assert_damaged(verify(dir.path(), None), &segments[missing + 1], 0);
-        assert_damaged(open(dir.path()), &segments[missing + 1], 0);
+        assert_damaged(verify(dir.path(), None), &segments[missing], 0);
+        assert_damaged(open(dir.path()), &segments[missing], 0);
         let exported = journal::export(dir.path(), 1).unwrap().find_map(Result::err);
         assert_eq!(
             exported.is_some(),
@@ -230,6 +230,15 @@ fn a_missing_segment_is_named() {
             "an export cannot know what came before its first segment"
         );
     }
+}
+
+#[test]
+fn a_missing_last_segment_is_named_where_something_shows_that_it_was_there() {
+    let dir = unclosed(1024, 60);
+    let last = segments(dir.path()).pop().unwrap();
+    fs::remove_file(&last).unwrap();
+    assert_damaged(verify(dir.path(), None), &last, 0);
+    assert_damaged(open(dir.path()), &last, 0);
 }
 
 #[test]

@@ -150,6 +150,24 @@ fn an_index_made_again_from_a_segment_that_lost_its_end_answers_with_damage() {
 }
 
 #[test]
+fn a_stale_index_is_rebuilt_and_not_blamed_on_the_journal() {
+    let dir = sealed();
+    // An index with the right length and checksums that ends with another batch, as a copy of another time leaves it.
+    for (number, segment) in segments(dir.path()).iter().enumerate().take(2) {
+        let index = segment.with_extension("idx");
+        let sound = fs::read(&index).unwrap();
+        change(&index, |bytes| {
+            // The hash of the last batch: after checksum, magic, version and four numbers.
+            bytes[48] ^= 1;
+            let checksum = crc32fast::hash(&[&0_u64.to_le_bytes(), &bytes[4..1024]].concat());
+            bytes[..4].copy_from_slice(&checksum.to_le_bytes());
+        });
+        assert_answers(&open(dir.path()).reader(), &format!("stale index {number}"));
+        assert!(fs::read(&index).unwrap() == sound, "rebuilt");
+    }
+}
+
+#[test]
 fn an_index_of_another_segment_is_not_believed() {
     let dir = sealed();
     let indexes = indexes(dir.path());
