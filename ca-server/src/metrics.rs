@@ -40,6 +40,7 @@ pub struct Metrics {
     snapshots: Family<SnapshotLabels, Counter>,
     authority_not_after: Gauge,
     clock_disputed: Gauge,
+    unreadable_registrations: Gauge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,6 +78,7 @@ impl Metrics {
             sync_duration: Histogram::new(SYNC_BOUNDS),
             snapshots: Family::default(),
             authority_not_after: Gauge::default(),
+            unreadable_registrations: Gauge::default(),
             clock_disputed: Gauge::default(),
         };
         for reason in Reason::ALL {
@@ -144,10 +146,21 @@ impl Metrics {
             self.authority_not_after.clone(),
         );
         registry.register(
+            "signet_registrations_unreadable",
+            "Stored registrations that cannot be read and grant nothing",
+            self.unreadable_registrations.clone(),
+        );
+        registry.register(
             "signet_clock_disputed",
             "1 while the server does not believe its wall clock",
             self.clock_disputed.clone(),
         );
+    }
+
+    /// So many stored registrations cannot be read.
+    pub fn unreadable_registrations(&self, count: usize) {
+        self.unreadable_registrations
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A certificate was signed and recorded, this long after its request was read. `method` is the record's word.
@@ -242,6 +255,7 @@ mod tests {
         metrics.journal_synced(Duration::from_micros(200));
         metrics.authority_ends(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000));
         metrics.clock_disputed(true);
+        metrics.unreadable_registrations(3);
         let text = text(&registry);
         for line in [
             "signet_certificates_issued_total{profile=\"workload\",method=\"token\"} 2",
@@ -257,6 +271,7 @@ mod tests {
             "signet_authority_not_after_seconds 2000000000",
             "signet_requests_in_flight 0",
             "signet_clock_disputed 1",
+            "signet_registrations_unreadable 3",
         ] {
             assert!(
                 text.lines().any(|found| found == line),

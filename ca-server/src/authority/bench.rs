@@ -89,12 +89,10 @@ impl Bench {
             device: Profile::default_of(ProfileName::Device),
             agent: Profile::default_of(ProfileName::Agent),
         };
-        let registrations = Arc::new(Registrations::new(
-            trust_domain.clone(),
-            profiles,
-            &["ca.example.org".parse().unwrap()],
-            Arc::clone(&store),
-        ));
+        let server_names = ["ca.example.org".parse().unwrap()];
+        let registrations =
+            Registrations::new(trust_domain.clone(), profiles, &server_names, Arc::clone(&store));
+        let registrations = Arc::new(registrations.with_metrics(Arc::clone(&metrics)));
         let judge = CertificateJudge::new(Arc::clone(&store), Vec::new());
         let callers = Arc::new(Callers::new(Arc::clone(&store), judge, Vec::new()));
         let authority = Arc::new(Authority::new(Parts {

@@ -72,7 +72,7 @@ impl Registrations {
         now: OffsetDateTime,
     ) -> Result<Grant, Refusal> {
         let wished = wished_id(wish)?;
-        let set = self.current()?;
+        let set = self.current();
         let candidates = self.candidates(&set, attested, wished, now)?;
         let candidate = choose(candidates, wished, attested)?;
         self.grant(candidate, attested, wish, now)

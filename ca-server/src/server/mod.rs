@@ -179,12 +179,7 @@ impl Server {
             CertificateJudge::new(Arc::clone(&shared), settings.certificate_providers().to_vec()),
             settings.jwt_providers().to_vec(),
         ));
-        let registrations = Arc::new(Registrations::new(
-            trust_domain.clone(),
-            Profiles::from(settings.profiles()),
-            &server_names,
-            Arc::clone(&shared),
-        ));
+        let registrations = registrations(&trust_domain, &settings, &server_names, &shared, &metrics);
         let authority = Arc::new(Authority::new(Parts {
             trust_domain: trust_domain.clone(),
             store: Arc::clone(&shared),
@@ -236,6 +231,22 @@ impl Server {
             Err(panic) => Err(ServeError::Stop(panic.to_string())),
         }
     }
+}
+
+/// The stored registrations. They are compiled while the server starts, which also logs what of them is not in force.
+fn registrations(
+    trust_domain: &TrustDomain,
+    settings: &Settings,
+    server_names: &[ServerName],
+    store: &Arc<dyn Store>,
+    metrics: &Arc<Metrics>,
+) -> Arc<Registrations> {
+    let profiles = Profiles::from(settings.profiles());
+    let registrations = Registrations::new(trust_domain.clone(), profiles, server_names, Arc::clone(store));
+    let registrations = Arc::new(registrations.with_metrics(Arc::clone(metrics)));
+    let first = Arc::clone(&registrations);
+    tokio::task::spawn_blocking(move || drop(first.current()));
+    registrations
 }
 
 fn server_names(store: &dyn Store) -> Vec<ServerName> {

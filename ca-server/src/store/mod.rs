@@ -6,6 +6,7 @@
 
 mod answer;
 mod bindings;
+mod changes;
 mod command;
 mod decide;
 mod embedded;
@@ -36,6 +37,7 @@ use proto::Refusal;
 use tokio::sync::watch;
 
 pub use answer::Answer;
+pub use changes::{REGISTRATION_KIND, RegistrationChanges};
 pub use command::{
     Command, IssueCommand, IssueFacts, NewResource, Outcome, Parent, RegistrationRef, ResourceName, Verb,
     Verdict,

@@ -9,6 +9,7 @@ use std::ops::Bound;
 use identity::{KeyDigest, Serial};
 
 use super::bindings::{Bindings, KeyUse};
+use super::changes::RegistrationChanges;
 use super::entry::{Entry, Issued, Snapshot, fingerprint};
 use super::recent::Recent;
 use super::rows::{
@@ -32,6 +33,7 @@ pub struct State {
     authority_keys: Vec<KeyDigest>,
     bindings: Bindings,
     recent: Recent,
+    registration_changes: RegistrationChanges,
 }
 
 /// Where a certificate is recorded.
@@ -97,6 +99,11 @@ impl State {
         )
         .filter_map(as_resource)
         .take_while(move |row| row.kind == kind)
+    }
+
+    /// Which registrations changed last.
+    pub fn registration_changes(&self) -> &RegistrationChanges {
+        &self.registration_changes
     }
 
     /// The revocation of the certificate with this serial number.
@@ -192,7 +199,11 @@ impl State {
             self.put(row);
         }
         for key in &entry.deletes {
-            if let Some(RowKind::Authority(_)) = self.rows.remove(key) {
+            let Some(row) = self.rows.remove(key) else {
+                continue;
+            };
+            self.registration_changes.note(&row);
+            if matches!(row, RowKind::Authority(_)) {
                 self.list_authority_keys();
             }
         }
@@ -207,6 +218,7 @@ impl State {
     /// Takes rows as they were at `position`.
     pub(super) fn restore(&mut self, position: u64, snapshot: Snapshot) {
         self.rows.clear();
+        self.registration_changes.reset();
         self.authority_keys.clear();
         for row in snapshot.rows {
             self.put(row);
@@ -226,6 +238,7 @@ impl State {
                 keep_end(&mut kind, known);
             }
             release_key(&mut self.bindings, &kind);
+            self.registration_changes.note(&kind);
             let is_authority = matches!(kind, RowKind::Authority(_));
             self.rows.insert(key, kind);
             if is_authority {

@@ -89,19 +89,18 @@ impl TokensService {
 
     /// The first registration by name that grants the identity to tokens; what was wished for besides must be within it.
     fn registration_for(&self, wish: &Wish) -> Result<Option<String>, Refusal> {
-        let set = self.admin.registrations.current()?;
+        let set = self.admin.registrations.current();
         let grants = |registration: &Registration| {
             registration.grants_caller(&Proof::Token).is_some()
                 && registration
                     .spiffe_id_for(&self.admin.trust_domain, &Facts::default())
                     .is_ok_and(|id| id == wish.spiffe_id)
         };
-        let found = set
+        let mut all = set
+            .fixed(&wish.spiffe_id)
             .iter()
-            .map(|registered| &registered.registration)
-            .filter(|registration| grants(registration))
-            .min_by_key(|registration| (registration.namespace(), registration.name()));
-        let Some(registration) = found else {
+            .map(|registered| &registered.registration);
+        let Some(registration) = all.find(|registration| grants(registration)) else {
             return Ok(None);
         };
         let name = format!("{}/{}", registration.namespace(), registration.name());

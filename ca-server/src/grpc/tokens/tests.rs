@@ -110,7 +110,7 @@ async fn where_no_registration_grants_the_identity_one_is_made_for_the_token() {
     agent.life = seconds(7200);
     let token = create(&bench, agent).await.unwrap().token.unwrap();
     assert_eq!(token.registration, format!("default/token-{}", token.id));
-    let set = bench.admin.registrations.current().unwrap();
+    let set = bench.admin.registrations.current();
     let made = &set
         .get("default", &format!("token-{}", token.id))
         .unwrap()

@@ -20,7 +20,7 @@ impl Registrations {
         else {
             return Ok(());
         };
-        let set = self.current()?;
+        let set = self.current();
         let by_bearer = match bearer {
             Bearer::Token(token) => BTreeSet::from([token.spiffe_id.clone()]),
             Bearer::Jwt(jwt) => identities(self.by_jwt(&set, jwt)),

@@ -69,8 +69,8 @@ impl Registrations {
                         .spiffe_id_for(&self.trust_domain, &Facts::default())
                         .is_ok_and(|id| id == *wished)
                 };
-                Ok(set
-                    .iter()
+                let found = set.fixed(wished).iter();
+                Ok(found
                     .filter(named)
                     .map(|registered| candidate(wished.clone(), registered))
                     .collect())
@@ -134,7 +134,7 @@ impl Registrations {
             let terms = Terms::new(names, row.life);
             (row.registration.clone(), terms)
         };
-        let registered = find(set, &name).ok_or_else(|| gone(&token.spiffe_id, &name))?;
+        let registered = set.find(&name)?.ok_or_else(|| gone(&token.spiffe_id, &name))?;
         let registration = &registered.registration;
         let still = registration.grants_caller(&Proof::Token).is_some()
             && registration
@@ -159,7 +159,8 @@ impl Registrations {
         now: OffsetDateTime,
     ) -> Result<Candidate, Refusal> {
         let issued = &own.issued;
-        let registered = find(set, &issued.registration)
+        let registered = set
+            .find(&issued.registration)?
             .filter(|registered| registered.reference.created_revision == issued.registration_created)
             .ok_or_else(|| gone(&own.id, &issued.registration))?;
         let registration = &registered.registration;
@@ -271,11 +272,6 @@ fn candidate(spiffe_id: SpiffeId, registered: &Arc<Registered>) -> Candidate {
         registered: Arc::clone(registered),
         terms: Terms::default(),
     }
-}
-
-fn find<'a>(set: &'a RegistrationSet, full_name: &str) -> Option<&'a Arc<Registered>> {
-    let (namespace, name) = full_name.split_once('/')?;
-    set.get(namespace, name)
 }
 
 fn gone(id: &SpiffeId, registration: &str) -> Refusal {
