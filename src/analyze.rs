@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use policy::{DEFAULT_ROOT_NAMESPACE, Policies, Severity};
-use resources::{Document, ResourceError};
+use resources::{Document, Registration, Resource, ResourceError, Rival};
 use serde_json::{Value, json};
 
 use crate::cli::Global;
@@ -83,6 +83,7 @@ fn found(written: &[Written], root_namespace: &str) -> Vec<Finding> {
         }
     };
     let mut findings: Vec<Finding> = policy::analyze(&policies).into_iter().map(clash).collect();
+    findings.extend(rivals(written));
     let mut first: HashMap<String, &Written> = HashMap::new();
     for one in written {
         let warnings = one.document.warnings.iter();
@@ -114,6 +115,35 @@ fn found(written: &[Written], root_namespace: &str) -> Vec<Finding> {
         } else {
             first.insert(name(&one.document), one);
         }
+    }
+    findings
+}
+
+/// Registrations that grant the identity of another one to the same callers; each is compared with the first such one.
+fn rivals(written: &[Written]) -> Vec<Finding> {
+    let mut by_path: HashMap<&str, Vec<(&Written, &Registration)>> = HashMap::new();
+    let mut findings = Vec::new();
+    for one in written {
+        let Resource::Registration(registration) = &one.document.resource else {
+            continue;
+        };
+        let same = by_path.entry(registration.path().as_str()).or_default();
+        let mut found = same
+            .iter()
+            .filter_map(|(other, known)| Some((other, Rival::find(registration, known)?)));
+        if let Some((other, rival)) = found.next() {
+            let line = one.document.place("").line;
+            findings.push(Finding {
+                other: Some((
+                    name(&other.document),
+                    other.file.clone(),
+                    other.document.place("").line,
+                )),
+                fix: rival.fix.to_owned(),
+                ..of(one, line, Rival::CODE, Severity::Warning, rival.message)
+            });
+        }
+        same.push((one, registration));
     }
     findings
 }
@@ -231,7 +261,7 @@ mod tests {
     fn every_section_of_the_page_has_a_file_with_its_finding() {
         let page = include_str!("../docs/ANALYSIS.md");
         let sections: Vec<&str> = page.split("\n## ").skip(1).collect();
-        assert_eq!(sections.len(), policy::Code::ALL.len() + 3);
+        assert_eq!(sections.len(), policy::Code::ALL.len() + 4);
         for section in sections {
             let code = section.lines().next().unwrap();
             let file = section

@@ -23,6 +23,7 @@ mod jwt_callers;
 mod library;
 mod observability;
 mod policy;
+mod registered_names;
 mod registrations;
 mod reload;
 mod renewal;

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::support::{Caller, Server, Settings, Wanted, fails, run, signet, wait_for};
+use crate::support::{Caller, Server, Wanted, fails, run, signet, wait_for};
 
-const WEB: &str = "spiffe://example.org/ns/shop/sa/web";
+pub(crate) const WEB: &str = "spiffe://example.org/ns/shop/sa/web";
 
 /// A registration of [`WEB`] in namespace `shop` for join tokens, with further lines of `spec`.
-fn registration(name: &str, more: &str) -> String {
+pub(crate) fn registration(name: &str, more: &str) -> String {
     format!(
         "apiVersion: signet.dev/v1\nkind: Registration\nmetadata: {{ name: {name}, namespace: shop }}\nspec:\n  \
          spiffeId: {WEB}\n  callers: [ token ]\n{more}"
@@ -18,7 +18,7 @@ fn registration(name: &str, more: &str) -> String {
 }
 
 /// `signet apply -f FILE -o json` on a text that is refused: the error object.
-fn refused(server: &Server, text: &str) -> Value {
+pub(crate) fn refused(server: &Server, text: &str) -> Value {
     let file = server.path("refused.yaml");
     std::fs::write(&file, text).expect("a file");
     let (code, said) = fails(server.signet(&["apply", "-o", "json"]).arg("-f").arg(&file));
@@ -29,7 +29,7 @@ fn refused(server: &Server, text: &str) -> Value {
 }
 
 /// A folder with a certificate for [`WEB`].
-fn enrol(server: &Server, out: &str) -> PathBuf {
+pub(crate) fn enrol(server: &Server, out: &str) -> PathBuf {
     let token = server.token_file(WEB, &[]);
     let folder = server.path(out);
     run(signet()
@@ -379,78 +379,4 @@ fn a_second_key_of_one_parent_is_refused_only_where_forks_are_and_counted_everyw
         }
         assert_eq!(server.metric("signet_lineage_forks_total"), 1.0, "{forks}");
     }
-}
-
-#[test]
-fn a_registration_holds_dns_names_once_each_and_as_many_as_a_certificate_has_room_for() {
-    let server = Server::up();
-    let names = |count: usize| {
-        let names: Vec<String> = (0..count).map(|i| format!("n{i}.shop")).collect();
-        format!("  dnsNames: [ {} ]\n", names.join(", "))
-    };
-    for (names, said) in [
-        ("[ a.b, 10.9.8.7 ]", "reads as an address"),
-        ("[ a.b, A.b. ]", "listed twice"),
-    ] {
-        let error = refused(&server, &registration("web", &format!("  dnsNames: {names}\n")));
-        assert_eq!(
-            (&error["field"], &error["line"], &error["column"]),
-            (&json!("spec.dnsNames[1]"), &json!(7), &json!(20)),
-            "{error}"
-        );
-        assert!(
-            error["message"].as_str().expect("a text").contains(said),
-            "{error}"
-        );
-    }
-    let error = refused(&server, &registration("web", &names(100)));
-    assert_eq!(error["field"], "spec.dnsNames[99]", "{error}");
-    server.apply(&registration("web", &names(99)));
-    enrol(&server, "web");
-    let issued = server.certificates(WEB).pop().expect("a certificate");
-    assert_eq!(issued["dnsNames"].as_array().map(Vec::len), Some(99));
-}
-
-#[test]
-fn a_name_that_became_the_servers_own_is_neither_issued_nor_renewed() {
-    let server = Server::up();
-    server.apply(&registration("web", "  dnsNames: [ ca.shop, web.shop ]\n"));
-    let folder = enrol(&server, "web");
-    let spare = server.token_file(WEB, &[]);
-    let (code, data) = server.terminate();
-    assert_eq!(code, 0);
-    let names = ["--server-name", "localhost", "--server-name", "CA.shop"];
-    let server = Server::start_in(
-        data,
-        Settings {
-            arguments: names.map(str::to_owned).to_vec(),
-            ..Settings::default()
-        },
-    );
-    let csr = Wanted::new(server.folder(), "next").pem();
-    let (chain, key) = (folder.join("svid.pem"), folder.join("svid_key.pem"));
-    let refusal = Caller::new(&server, Some((&chain, &key)))
-        .issue(&csr, None, json!({}))
-        .expect_err("the certificate has the server's name");
-    assert_eq!(
-        (refusal.reason.as_str(), &refusal.evidence["name"]),
-        ("NAME_NOT_GRANTED", &json!("ca.shop"))
-    );
-    let token = std::fs::read_to_string(spare).expect("a token");
-    let mut caller = Caller::new(&server, None);
-    for spelling in ["ca.shop", "CA.shop"] {
-        let named = Wanted::named(server.folder(), "named", &format!("DNS:{spelling}")).pem();
-        let refusal = caller
-            .issue(&named, Some(&token), json!({}))
-            .expect_err("the server's name");
-        assert_eq!(refusal.reason, "NAME_NOT_GRANTED", "{}", refusal.message);
-    }
-    caller.issue(&csr, Some(&token), json!({})).expect("without it");
-    let last = server.certificates(WEB).pop().expect("a certificate");
-    assert_eq!(last["dnsNames"], json!(["web.shop"]));
-    let error = refused(
-        &server,
-        &registration("other", "  dnsNames: [ web.shop, CA.Shop. ]\n"),
-    );
-    assert_eq!(error["field"], "spec.dnsNames[1]", "{error}");
 }

@@ -31,7 +31,8 @@ pub use parts::{Part, join, split};
 pub use pattern::Pattern;
 pub use peer_authentication::{Mode, PeerAuthentication};
 pub use registration::{
-    Caller, Forks, IdentityError, MAX_HINT_BYTES, Proof, Registration, Selector, SelectorKind, TokenGrant,
+    Caller, Forks, IdentityError, MAX_HINT_BYTES, Proof, Registration, Rival, Selector, SelectorKind,
+    TokenGrant,
 };
 pub use service_entry::{Location, Protocol, Resolution, ServiceEntry, ServicePort};
 pub use template::{Claims, Facts, Template, TemplateError, Variable};

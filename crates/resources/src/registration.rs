@@ -3,6 +3,7 @@
 
 mod caller;
 mod check;
+mod rivals;
 mod selector;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::template::{Facts, Template, TemplateError, Variable};
 
 pub use caller::{Caller, Proof};
 pub use check::MAX_HINT_BYTES;
+pub use rivals::Rival;
 pub use selector::{Selector, SelectorKind};
 
 /// Who may have which identity.

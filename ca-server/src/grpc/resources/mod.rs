@@ -4,6 +4,7 @@
 mod judge;
 mod mesh;
 mod request;
+mod rivals;
 mod watch;
 
 use std::sync::Arc;
@@ -102,8 +103,10 @@ impl ResourcesService {
         mut documents: Vec<Document>,
     ) -> Result<(Vec<Document>, Vec<v1::Finding>), Refusal> {
         let (mesh, store) = (Arc::clone(&self.mesh), Arc::clone(&self.admin.store));
+        let registrations = Arc::clone(&self.admin.registrations);
         let work = move || {
             let mut findings: Vec<v1::Finding> = documents.iter().flat_map(unusual).collect();
+            findings.extend(rivals::rivals(&registrations.current(), &documents));
             findings.extend(mesh.clashes(store.as_ref(), &mut documents));
             (documents, findings)
         };

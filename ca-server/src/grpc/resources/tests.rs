@@ -1,5 +1,6 @@
 //! The service `Resources`, asked by an administrator and by others.
 
+mod rivals;
 mod watching;
 
 use super::*;
