@@ -10,9 +10,10 @@ use proto::Refusal;
 
 use crate::support::{program, repository, run, signet};
 
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "CHANGELOG.md",
+    "SECURITY.md",
     "docs/ANALYSIS.md",
     "docs/ARCHITECTURE.md",
     "docs/CONFIGURATION.md",

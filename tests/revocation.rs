@@ -270,3 +270,34 @@ fn a_key_that_was_revoked_for_compromise_is_never_certified_again_and_any_other_
             .expect("the token is still its holder's");
     }
 }
+
+#[test]
+fn a_key_revoked_for_compromise_takes_its_other_certificates_with_it() {
+    let server = Server::up();
+    let folder = tempfile::tempdir().expect("a folder");
+    let stolen = Wanted::new(folder.path(), "stolen");
+    let mut caller = Caller::new(&server, None);
+    for _ in 0..2 {
+        let token = std::fs::read_to_string(server.token_file(WEB, &[])).expect("a token");
+        caller
+            .issue(&stolen.pem(), Some(&token), json!({}))
+            .expect("enrolled");
+    }
+    let serials: Vec<String> = server
+        .certificates(WEB)
+        .iter()
+        .map(|certificate| certificate["serial"].as_str().expect("a text").to_owned())
+        .collect();
+    assert_eq!(serials.len(), 2);
+    let said = revoke(&server, &[&serials[0], "--reason", "keyCompromise"]);
+    for serial in &serials {
+        assert!(said.contains(&format!("certificate {serial} revoked")), "{said}");
+    }
+    wait_for("both on the list", || {
+        let (_, text) = crl(&server);
+        serials
+            .iter()
+            .all(|serial| is_listed(&text, serial))
+            .then_some(())
+    });
+}

@@ -45,10 +45,10 @@ pub(crate) struct Filter {
 pub(crate) struct Revocation {
     /// Serial number of one certificate, hex
     serial: Option<Serial>,
-    /// All certificates of this identity
+    /// All valid certificates of this identity
     #[arg(long, value_name = "ID")]
     spiffe_id: Option<identity::SpiffeId>,
-    /// This certificate and everything renewed from it
+    /// This certificate and every one renewed from it, also while it is being renewed
     #[arg(long, value_name = "SERIAL")]
     lineage: Option<Serial>,
     /// Reason (RFC 5280): keyCompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn, unspecified

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::authority::bench::{A, Ask, B, Bench, csr, holder, key, nobody, with_chain};
-use crate::store::{Answer, Command, Entry, IssueFacts, Outcome, State, StoreError, TokenRow, Verdict};
+use crate::store::{
+    Answer, Command, Entry, IssueFacts, Outcome, Revocation, Selection, State, StoreError, TokenRow, Verdict,
+};
 use identity::SpiffeId;
 use issuance::{AuthorityCsr, AuthorityKeyType, Draft, PreparedAuthority, Profile, ProfileName, VerifiedCsr};
 use serde_json::json;
@@ -226,6 +228,33 @@ async fn an_authority_that_was_replaced_stands_behind_its_leaves_and_ended_ones_
         reason(&bench, &holder(&issuance), None),
         Reason::CertificateExpired
     );
+}
+
+#[tokio::test]
+async fn a_certificate_whose_key_was_compromised_proves_nothing() {
+    let bench = bench().await;
+    let (shared, token) = (key(), bench.token("t1", A, "a", |_| ()).await);
+    let mut issued = Vec::new();
+    for token in [token, bench.token("t2", A, "a", |_| ()).await] {
+        let ask = Ask {
+            bearer: Some(&token),
+            ..Ask::default()
+        };
+        issued.push(bench.issue(&nobody(), &csr(&shared, &[]), ask).await.unwrap());
+    }
+    let connection = holder(&issued[1]);
+    assert!(attest(&bench, &connection, None, false).is_ok());
+    bench
+        .submit(Command::Revoke {
+            which: Revocation::Serial(crate::authority::bench::serial(&issued[0])),
+            known: Selection::default(),
+            reason: "keyCompromise".to_owned(),
+            by: "test".to_owned(),
+        })
+        .await;
+    assert_eq!(reason(&bench, &connection, None), Reason::CertificateRevoked);
+    let renewal = bench.issue(&connection, &csr(&key(), &[]), Ask::default()).await;
+    assert_eq!(renewal.unwrap_err().reason(), Reason::CertificateRevoked);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod snapshots;
 mod stall;
 mod suite;
 mod support;
+mod work;
 
 /// Each case runs against each kind of store.
 macro_rules! against_every_store {

@@ -102,6 +102,17 @@ impl Ask {
         self
     }
 
+    /// A parent of which is known here what is looked up otherwise.
+    pub(super) fn parent_of(mut self, serial: Serial, key: u8, life: i64) -> Self {
+        self.parent = None;
+        self.facts.parent = Some(Parent {
+            serial,
+            key_digest: [key; 32],
+            not_after: START + life,
+        });
+        self
+    }
+
     pub(super) fn wish(mut self, wish: u8) -> Self {
         self.facts.wish = [wish; 32];
         self
@@ -159,7 +170,7 @@ impl Subject {
         });
         IssueFacts {
             now: self.now(),
-            parent,
+            parent: parent.or(ask.facts.parent),
             ..ask.facts.clone()
         }
     }
