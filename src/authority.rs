@@ -6,7 +6,7 @@ use ca_server::authority::offline::{self, DEFAULT_TRUST_DOMAIN, OfflineError};
 use ca_server::config::ServerName;
 use clap::Subcommand;
 use identity::{Reason, TrustDomain};
-use issuance::AuthorityCsr;
+use issuance::{AuthorityCsr, AuthorityPath};
 use proto::v1;
 use proto::v1::authorities_client::AuthoritiesClient;
 use proto::v1::certificate_authority_client::CertificateAuthorityClient;
@@ -84,6 +84,12 @@ pub(crate) async fn run(verb: Verb, global: &Global) -> Result<(), Failure> {
             output::remark(
                 "warning: whoever else can issue under this root can pose to peers as any identity of the trust domain",
             );
+            if let Some(certificate) = first_to_expire(&authority) {
+                output::remark(&format!(
+                    "warning: {certificate} expires before the authority's own certificate; nothing that the authority signs is \
+                     valid longer"
+                ));
+            }
             let value = message::json("SigningAuthority", &authority);
             let until = message::moment(authority.not_after.as_ref());
             output::show(global.output, &value, || {
@@ -175,6 +181,13 @@ async fn list(instance: &Instance, format: Format) -> Result<(), Failure> {
     output::show(format, &output::items(items), || {
         table(&authorities, format == Format::Wide)
     })
+}
+
+/// The certificate above an authority that expires before its own, with its place in the chain.
+pub(crate) fn first_to_expire(authority: &v1::SigningAuthority) -> Option<String> {
+    let chain: Vec<CertificateDer<'_>> = authority.chain.iter().map(|der| der.as_slice().into()).collect();
+    let path = AuthorityPath::read(&chain, &authority.root.as_slice().into()).ok()?;
+    path.earlier_end().map(|(certificate, _)| certificate.to_string())
 }
 
 /// Only `prepare` makes a folder.

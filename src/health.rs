@@ -18,6 +18,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::authority::first_to_expire;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::instance::Instance;
@@ -117,7 +118,11 @@ async fn warning(channel: Channel) -> Result<Option<String>, Failure> {
             SystemClock.now().unix_timestamp() > begin + (end - begin) / 2
         })
         .map(|authority| {
-            let end = message::moment(authority.not_after.as_ref());
+            let mut end = message::moment(authority.not_after.as_ref());
+            if let Some(certificate) = first_to_expire(authority) {
+                end.push_str(", the end of ");
+                end.push_str(&certificate);
+            }
             format!("warning: the signing authority ends at {end}, past the middle of its life; prepare and activate a new one")
         }))
 }

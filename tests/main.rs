@@ -15,6 +15,7 @@ mod device_callers;
 mod documents;
 mod faults;
 mod first_steps;
+mod hierarchies;
 mod house;
 mod istio;
 mod join_tokens;

@@ -151,6 +151,56 @@ fn a_key_set_or_file_of_roots_that_is_missing_or_broken_is_named_with_its_field(
     names(folder.path(), &config, &roots, field);
 }
 
+#[test]
+fn a_wrong_value_is_found_before_the_first_file_is_written() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let data = folder.path().join("data");
+    let long = folder.path().join("d".repeat(100));
+    let long = long.to_str().expect("UTF-8");
+    for (arguments, part) in [
+        (&["--crl-base-url", "http://[["][..], "its host is not a DNS name"),
+        (&["--crl-base-url", "http://a:99999"], "its port is not a number"),
+        (&["--server-name", "my_host"], "is not a server name"),
+        (&["--server-name", "127.1"], "is not a server name"),
+        (
+            &["--listen-crl", "127.0.0.1:9", "--listen-metrics", "127.0.0.1:9"],
+            "listen.metrics",
+        ),
+        (
+            &["--profiles-intermediate-life", "6y"],
+            "profiles.intermediate.life",
+        ),
+        (&["--audit-file", "/nowhere/audit.log"], "audit.file"),
+        (&["--data", long], "dataDir"),
+    ] {
+        let mut command = signet();
+        command.arg("up").args(arguments);
+        if !arguments.contains(&"--data") {
+            command.arg("--data").arg(&data);
+        }
+        let (_, said) = fails(&mut command);
+        assert!(said.contains(part), "{arguments:?}: {said}");
+        let made = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(made, 0, "{arguments:?} left something behind");
+    }
+}
+
+#[test]
+fn the_configured_limit_for_authorities_applies_at_the_first_start() {
+    let server = Server::start(with(&[
+        "--profiles-intermediate-life",
+        "6y",
+        "--profiles-intermediate-max-life",
+        "10y",
+    ]));
+    let listed = run(&mut server.signet(&["authority", "list", "-o", "json"]));
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    let end = listed["items"][0]["notAfter"].as_str().expect("an end");
+    let year = |text: &str| text[..4].parse::<i32>().expect("a year");
+    let now = time::OffsetDateTime::now_utc().year();
+    assert!((now + 5..=now + 6).contains(&year(end)), "{end}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_near_its_end_clips_lives_and_says_so_and_an_ended_one_refuses() {
     let server = server_under_root("20s");
