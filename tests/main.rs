@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod device_callers;
 mod documents;
+mod durability;
 mod faults;
 mod first_steps;
 mod hierarchies;
