@@ -1,5 +1,6 @@
-//! Disks that hang, are full or read-only, threads that die, locks that others hold: callers are served or refused with the reason,
-//! nothing that was answered is lost, stopping has a deadline, and health reports it.
+//! Disks that hang, are full or read-only, threads that die, locks that others hold: callers are served or
+//! refused with the reason, nothing that was answered is lost, stopping has a deadline, and health reports
+//! it.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! The place of a request among those in flight (`limits.inFlight`). A command that the request handed to the store holds it
-//! too: a caller that hangs up does not free its place while the store still works for it.
+//! The place of a request among those in flight (`limits.inFlight`). A command that the request handed to the
+//! store holds it too: a caller that hangs up does not free its place while the store still works for it.
 
 use std::sync::Arc;
 

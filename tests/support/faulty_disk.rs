@@ -1,5 +1,5 @@
-//! A disk that hangs, is full, is read-only or lies, under one path of a server: `faulty_disk.c`, compiled at its first use, in
-//! `LD_PRELOAD`.
+//! A disk that hangs, is full, is read-only or lies, under one path of a server: `faulty_disk.c`, compiled at
+//! its first use, in `LD_PRELOAD`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The answer to a command. It comes when the decision is durable, or not for a long time: a caller is then refused, and the
-//! answer can still be waited for.
+//! The answer to a command. It comes when the decision is durable, or not for a long time: a caller is then
+//! refused, and the answer can still be waited for.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use tokio::sync::oneshot::error::RecvError;
 use super::health::{Health, INTERVAL};
 use crate::in_flight::Place;
 
-/// The answer to a command. As a future it waits however long the journal takes; [`Answer::decided`] does not.
+/// The answer to a command. As a future it waits however long the journal takes; [`Answer::decided`] does
+/// not.
 #[derive(Debug)]
 pub struct Answer<T> {
     receiver: oneshot::Receiver<Result<T, Refusal>>,
@@ -50,10 +51,12 @@ impl<T> Requester<T> {
 }
 
 impl<T> Answer<T> {
-    /// Waits for the answer while the journal answers. The wait can be taken up again after a refusal if [`Answer::is_open`].
+    /// Waits for the answer while the journal answers. The wait can be taken up again after a refusal if
+    /// [`Answer::is_open`].
     ///
     /// # Errors
-    /// The refusal of the command; `STORE_UNAVAILABLE` if the journal does not answer, or the store has ended.
+    /// The refusal of the command; `STORE_UNAVAILABLE` if the journal does not answer, or the store has
+    /// ended.
     pub async fn decided(&mut self) -> Result<T, Refusal> {
         loop {
             match tokio::time::timeout(INTERVAL, &mut self.receiver).await {

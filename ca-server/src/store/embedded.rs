@@ -180,7 +180,8 @@ fn rebuild(reader: &Reader) -> Result<State, StoreError> {
                 let snapshot = Snapshot::decode(payload.as_slice()).map_err(unreadable)?;
                 state.restore(position, snapshot);
             }
-            // Those of a later snapshot that was not completed are as good: they hold what the entries before them came to.
+            // Those of a later snapshot that was not completed are as good: they hold what the entries before
+            // them came to.
             KIND_SNAPSHOT_PART | KIND_SNAPSHOT_END => {
                 let part = SnapshotPart::decode(payload.as_slice()).map_err(unreadable)?;
                 state.restore_part(position, part);

@@ -171,8 +171,8 @@ pub struct Snapshot {
     pub rows: Vec<Row>,
 }
 
-/// The rows of one range of keys at one position of the journal. Entries lie between the parts of a snapshot: a start applies all of
-/// them from the first part on, and replaces a part's range when it comes to the part.
+/// The rows of one range of keys at one position of the journal. Entries lie between the parts of a snapshot:
+/// a start applies all of them from the first part on, and replaces a part's range when it comes to the part.
 #[derive(Clone, PartialEq, Message)]
 pub struct SnapshotPart {
     /// When it was taken, in seconds since 1970.

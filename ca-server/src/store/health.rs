@@ -1,5 +1,5 @@
-//! Whether the store can record: the result of its last write, a write that has not returned, and a thread that has ended by a
-//! panic. Readiness, callers and the process each follow the part that concerns them.
+//! Whether the store can record: the result of its last write, a write that has not returned, and a thread
+//! that has ended by a panic. Readiness, callers and the process each follow the part that concerns them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -145,7 +145,8 @@ impl Health {
         self.is_stalled()
     }
 
-    /// A thread that the store needs has ended by a panic. The process has to end: another one starts from what is durable.
+    /// A thread that the store needs has ended by a panic. The process has to end: another one starts from
+    /// what is durable.
     pub(super) fn panicked(&self, thread: &str) {
         let message = format!(
             "the store's thread \"{thread}\" ended by a panic; the process ends so that it can be restarted"

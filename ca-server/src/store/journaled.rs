@@ -26,7 +26,8 @@ use super::view::{Draft, View};
 use super::writer::{Message, SOUND, Shared, Writer, closed};
 use super::{Store, decide, prefetched};
 
-/// Commands that may wait for the writer. Requests are limited before (`limits.inFlight`); this bounds what comes without a limit.
+/// Commands that may wait for the writer. Requests are limited before (`limits.inFlight`); this bounds what
+/// comes without a limit.
 pub(super) const QUEUE: usize = 4096;
 /// How long a store may take to close, snapshot and index included.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);

@@ -1,7 +1,8 @@
-//! Snapshots of the state in the journal: when one is due, and what its next record is. A state that fits one part is one record.
-//! A larger one is written part by part between batches of entries: each part holds the rows of a range of keys as they are at its
-//! position, so a start that reads all parts and all entries from the first part on comes to the same state. Only the last part
-//! makes the snapshot count; a crash before it leaves the snapshot before in force.
+//! Snapshots of the state in the journal: when one is due, and what its next record is. A state that fits one
+//! part is one record. A larger one is written part by part between batches of entries: each part holds the
+//! rows of a range of keys as they are at its position, so a start that reads all parts and all entries from
+//! the first part on comes to the same state. Only the last part makes the snapshot count; a crash before it
+//! leaves the snapshot before in force.
 
 use std::time::{Duration, Instant};
 

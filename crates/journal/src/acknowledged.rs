@@ -1,5 +1,6 @@
-//! The last position that was acknowledged: a small file that is written after each batch and never waited for. It may be behind
-//! after a power cut, and is never ahead; what it says was durable, so its absence from the journal is a loss and no crash.
+//! The last position that was acknowledged: a small file that is written after each batch and never waited
+//! for. It may be behind after a power cut, and is never ahead; what it says was durable, so its absence from
+//! the journal is a loss and no crash.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -30,7 +31,8 @@ impl Acknowledged {
         Ok(Self(file))
     }
 
-    /// Notes that everything up to this position is durable. A failure is ignored: then the file is behind, as after a crash.
+    /// Notes that everything up to this position is durable. A failure is ignored: then the file is behind,
+    /// as after a crash.
     pub(crate) fn note(&self, position: u64) {
         let mut bytes = [0; BYTES];
         bytes[..8].copy_from_slice(MAGIC);
@@ -41,7 +43,8 @@ impl Acknowledged {
     }
 }
 
-/// The position that was noted last; `None` if there is no file that holds one. It proves something only where it can be read.
+/// The position that was noted last; `None` if there is no file that holds one. It proves something only
+/// where it can be read.
 pub(crate) fn read(dir: &Path) -> Option<u64> {
     let bytes: [u8; BYTES] = fs::read(path(dir)).ok()?.try_into().ok()?;
     let mut cursor = Cursor(&bytes);

@@ -1,6 +1,7 @@
-//! The append-only record of what the authority did: the truth from which all else is made again. Records go into batches, a
-//! batch is one write and one `fdatasync`, each batch names the one before by SHA-256 (a hash chain), and the server's journal
-//! key signs at intervals. What a record means is the caller's: here it is a kind, an expiry, index keys and bytes.
+//! The append-only record of what the authority did: the truth from which all else is made again. Records go
+//! into batches, a batch is one write and one `fdatasync`, each batch names the one before by SHA-256 (a hash
+//! chain), and the server's journal key signs at intervals. What a record means is the caller's: here it is a
+//! kind, an expiry, index keys and bytes.
 //!
 //! # The folder
 //!
@@ -13,8 +14,8 @@
 //! | `lock` | empty; whoever appends holds an exclusive `flock` on it |
 //! | `*.tmp` | a file that was being written when a crash came; removed at the next open |
 //!
-//! All numbers are little-endian. Checksums are CRC-32 as in IEEE 802.3 and gzip. Positions count records, from 1. Before the
-//! first batch the head is position 0 with a hash of 32 zero bytes.
+//! All numbers are little-endian. Checksums are CRC-32 as in IEEE 802.3 and gzip. Positions count records,
+//! from 1. Before the first batch the head is position 0 with a hash of 32 zero bytes.
 //!
 //! # A segment: header, then batches without gaps
 //!
@@ -56,10 +57,11 @@
 //!
 //! # An index
 //!
-//! Blocks of 1024 bytes: a checksum (4) of the block's number (8) and its content, then 1020 bytes of content, padded with
-//! zeros. Block 0 holds `SIGNETJI`, format version (4), first position (8), number of records (8), length of the segment (8),
-//! latest expiry (8), hash of the segment's last batch (32), number of kinds (8), number of keys (8). Three tables follow, each
-//! from a block of its own, entries never straddling blocks:
+//! Blocks of 1024 bytes: a checksum (4) of the block's number (8) and its content, then 1020 bytes of
+//! content, padded with zeros. Block 0 holds `SIGNETJI`, format version (4), first position (8), number of
+//! records (8), length of the segment (8), latest expiry (8), hash of the segment's last batch (32), number
+//! of kinds (8), number of keys (8). Three tables follow, each from a block of its own, entries never
+//! straddling blocks:
 //!
 //! | bytes | entry |
 //! |---|---|
@@ -69,8 +71,8 @@
 //!
 //! # The mark of a clean close
 //!
-//! `SIGNETJC`, first position of the last segment (8), its length (8), head position (8), head hash (32), checksum of these 64
-//! bytes (4).
+//! `SIGNETJC`, first position of the last segment (8), its length (8), head position (8), head hash (32),
+//! checksum of these 64 bytes (4).
 //!
 //! # The last acknowledged position
 //!
@@ -78,21 +80,23 @@
 //!
 //! # What a crash may leave, and what is damage
 //!
-//! Only one batch is being written at a time, so only the last batch of the last segment may be incomplete (*torn*): the file
-//! ends before its length, or a sector of 512 bytes that it touches holds only zeros where the batch should be (a batch neither
-//! begins nor ends with a zero byte). It is cut off and reported, unless something shows that it was acknowledged: the file
-//! `acknowledged`, or a position that the caller knows. All else that does not match is damage and stops the start: a wrong last
-//! batch that is complete, any wrong batch before it, a torn batch after a clean close or at a position that was acknowledged, a
-//! gap between segments. What remains undecided: after a power cut `acknowledged` may be behind, and then a disk that lost a
-//! batch which it had confirmed looks like one that was interrupted.
+//! Only one batch is being written at a time, so only the last batch of the last segment may be incomplete
+//! (*torn*): the file ends before its length, or a sector of 512 bytes that it touches holds only zeros where
+//! the batch should be (a batch neither begins nor ends with a zero byte). It is cut off and reported, unless
+//! something shows that it was acknowledged: the file `acknowledged`, or a position that the caller knows.
+//! All else that does not match is damage and stops the start: a wrong last batch that is complete, any wrong
+//! batch before it, a torn batch after a clean close or at a position that was acknowledged, a gap between
+//! segments. What remains undecided: after a power cut `acknowledged` may be behind, and then a disk that
+//! lost a batch which it had confirmed looks like one that was interrupted.
 //!
-//! After a crash at a roll, or a roll whose last sync failed, an empty segment may follow the one that a clean close names.
+//! After a crash at a roll, or a roll whose last sync failed, an empty segment may follow the one that a
+//! clean close names.
 //!
 //! # What is checked when
 //!
-//! A start reads the open segment and the headers and indexes of the sealed ones. A look-up checks the record's checksum, which
-//! finds accidents, not intent: a record in a sealed segment that was forged together with its checksum is served. Only
-//! `verify`, which follows all hashes and signatures, finds it.
+//! A start reads the open segment and the headers and indexes of the sealed ones. A look-up checks the
+//! record's checksum, which finds accidents, not intent: a record in a sealed segment that was forged
+//! together with its checksum is served. Only `verify`, which follows all hashes and signatures, finds it.
 
 mod acknowledged;
 mod batch;

@@ -39,7 +39,8 @@ struct Read {
     cut: Option<Cut>,
 }
 
-/// Recovers the journal of a folder, making an empty one where there is none. `known` is a position that was durable once.
+/// Recovers the journal of a folder, making an empty one where there is none. `known` is a position that was
+/// durable once.
 pub(crate) fn recover(
     dir: &Path,
     public_key: &[u8; 32],
@@ -214,8 +215,8 @@ impl<'a> Sealed<'a> {
         }
     }
 
-    /// Checks that a segment goes on where the last one ends. If it does not, the index of the last one may be stale: it is read
-    /// again from the segment itself.
+    /// Checks that a segment goes on where the last one ends. If it does not, the index of the last one may
+    /// be stale: it is read again from the segment itself.
     fn follow(&mut self, header: &SegmentHeader, path: &Path) -> Result<(), JournalError> {
         let head = |end: &Option<Mark>| end.map_or(Head::EMPTY, |end| end.head);
         let checked = check_header(header, path, &head(&self.end), self.public_key);

@@ -54,8 +54,8 @@ fn place(path: &Path, contents: &[u8], mode: u32, lasting: bool) -> Result<(), W
     Ok(())
 }
 
-/// Makes the folder with exactly `mode`, whatever the umask, if it is not there, and those above it as the umask has them. Each new
-/// name is durable in its folder. A folder that was there keeps its mode.
+/// Makes the folder with exactly `mode`, whatever the umask, if it is not there, and those above it as the
+/// umask has them. Each new name is durable in its folder. A folder that was there keeps its mode.
 ///
 /// # Errors
 /// `AlreadyExists` if something else is in the way; what the kernel says.

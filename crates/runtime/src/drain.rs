@@ -11,7 +11,8 @@ use tokio::time::Instant;
 /// The longest that a drain takes, counted from its beginning.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The longest that a process takes to end, counted from the beginning of its drain: the drain itself, and what is closed after it.
+/// The longest that a process takes to end, counted from the beginning of its drain: the drain itself, and
+/// what is closed after it.
 pub const END_LIMIT: Duration = Duration::from_secs(25);
 
 /// The kernel did not let us listen to a signal.
@@ -71,9 +72,10 @@ impl Drain {
         }
     }
 
-    /// From here on SIGTERM and SIGINT begin the drain, and the next one of them ends the process at once with the exit code that shells
-    /// give it (128 and the signal's number). A process that has not ended [`END_LIMIT`] after its drain began is ended with exit
-    /// code 1. A thread of its own does both, so that nothing that hangs elsewhere keeps the process from ending.
+    /// From here on SIGTERM and SIGINT begin the drain, and the next one of them ends the process at once
+    /// with the exit code that shells give it (128 and the signal's number). A process that has not ended
+    /// [`END_LIMIT`] after its drain began is ended with exit code 1. A thread of its own does both, so that
+    /// nothing that hangs elsewhere keeps the process from ending.
     ///
     /// # Errors
     /// The kernel refuses.

@@ -1,5 +1,6 @@
-//! Threads that a program cannot do without: the end of one by a panic is reported, one that does not return is noticed, and
-//! none is waited for without a deadline. A system call on a disk that hangs cannot be interrupted, only observed.
+//! Threads that a program cannot do without: the end of one by a panic is reported, one that does not return
+//! is noticed, and none is waited for without a deadline. A system call on a disk that hangs cannot be
+//! interrupted, only observed.
 
 use std::convert::Infallible;
 use std::io;
@@ -51,7 +52,8 @@ impl Worker {
         })
     }
 
-    /// Waits until the thread has ended, for at most `deadline`. Returns whether it has; one that has not goes on by itself.
+    /// Waits until the thread has ended, for at most `deadline`. Returns whether it has; one that has not
+    /// goes on by itself.
     pub fn join(&mut self, deadline: Duration) -> bool {
         let Some(thread) = self.thread.take() else {
             return true;
@@ -70,7 +72,8 @@ impl Worker {
     }
 }
 
-/// What a thread is doing and since when, for others to look at. Costs its owner two atomic stores for each piece of work.
+/// What a thread is doing and since when, for others to look at. Costs its owner two atomic stores for each
+/// piece of work.
 #[derive(Debug)]
 pub struct Pulse {
     base: Instant,

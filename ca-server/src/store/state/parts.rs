@@ -1,5 +1,5 @@
-//! The rows of the state in parts by ranges of their keys, so that a snapshot of any size is written, and an index built, without
-//! holding the state for long or having it in memory twice.
+//! The rows of the state in parts by ranges of their keys, so that a snapshot of any size is written, and an
+//! index built, without holding the state for long or having it in memory twice.
 
 use std::collections::btree_map::Range;
 use std::ops::Bound;

@@ -1,4 +1,5 @@
-//! Each file of a data folder, changed, cut and removed: a start gives the same answers as before, or names that file.
+//! Each file of a data folder, changed, cut and removed: a start gives the same answers as before, or names
+//! that file.
 
 use std::fs;
 use std::path::{Path, PathBuf};

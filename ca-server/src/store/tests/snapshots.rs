@@ -1,5 +1,5 @@
-//! Snapshots of a state that is larger than one record: complete or ignored, at whatever part a crash comes, and no more work for a
-//! batch than one part.
+//! Snapshots of a state that is larger than one record: complete or ignored, at whatever part a crash comes,
+//! and no more work for a batch than one part.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;

@@ -1,5 +1,6 @@
-//! A disk that does not answer, and a writer that ends by a panic: health reports it, callers are refused, no place among the
-//! requests in flight is free before its command was answered, and no close waits without a deadline.
+//! A disk that does not answer, and a writer that ends by a panic: health reports it, callers are refused, no
+//! place among the requests in flight is free before its command was answered, and no close waits without a
+//! deadline.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
