@@ -91,6 +91,14 @@ pub enum Command {
     Prune,
 }
 
+impl Command {
+    /// Whether it records something that was signed, which is not done while the time is disputed. CRLs are
+    /// an exception: a revocation is urgent.
+    pub(super) fn needs_undisputed_time(&self) -> bool {
+        matches!(self, Command::Issue(_) | Command::PutAuthority { .. })
+    }
+}
+
 /// A certificate and the facts that it was granted by.
 #[derive(Clone, Debug)]
 pub struct IssueCommand {

@@ -1,6 +1,7 @@
 //! One behavioural suite for every kind of store, and what only the embedded one has: reopening, rebuilding, refusing.
 
 mod damage;
+mod disputes;
 mod histories;
 mod last_entry;
 mod outage;

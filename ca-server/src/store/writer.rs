@@ -23,6 +23,7 @@ use super::medium::{Medium, Records};
 use super::snapshots::Snapshots;
 use super::state::State;
 use super::view::{Draft, View};
+use crate::clock::require_undisputed;
 
 /// Most commands decided for one batch; what waits longer than one write is a sign of too much work, not of too small batches.
 const BATCH_COMMANDS: usize = 512;
@@ -150,6 +151,11 @@ impl<M: Medium> Writer<M> {
     fn decide(&self, batch: &mut Batch, command: Command, requester: Option<Requester<Outcome>>) {
         let decision = if matches!(command, Command::Prune) && !self.clock.permits_deletion() {
             Ok(Decision::unchanged(Outcome::Done))
+        } else if command.needs_undisputed_time()
+            && let Err(refusal) = require_undisputed(self.clock.as_ref())
+        {
+            // The clock may have jumped between the signature and the commit.
+            Err(refusal)
         } else {
             let state = self.shared.state.read().expect(SOUND);
             let view = View::new(&state, &batch.draft, self.shared.records.as_ref(), self.now());
