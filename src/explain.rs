@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Subcommand};
-use identity::{JoinToken, Leaf, Reason, SpiffeId};
+use identity::{Clock as _, JoinToken, Leaf, Reason, SpiffeId, SystemClock};
 use issuance::VerifiedCsr;
 use proto::v1;
 use proto::v1::certificates_client::CertificatesClient;
@@ -14,7 +14,6 @@ use resources::{Asked, Asker, Caller, Explanation, Kind, Registration};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 use tonic::transport::Channel;
 
 use crate::cli::Global;
@@ -215,7 +214,7 @@ async fn certificate(path: &Path, channel: Channel) -> Result<Known, Failure> {
         },
     };
     let ends = leaf.validity().not_after();
-    if ends < OffsetDateTime::now_utc() {
+    if ends < SystemClock.now() {
         let why = format!("certificate {} ended at {}", leaf.serial(), output::moment(ends));
         return Ok(Known::Spent { why });
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use client_lib::PrivateKey;
-use identity::{Facts, JoinToken, Reason, hex};
+use identity::{Clock as _, Facts, JoinToken, Reason, SystemClock, hex};
 use issuance::{CsrError, request_facts};
 use time::OffsetDateTime;
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<(), Failure>
         return Err(Failure::content(path, why));
     }
     let contents = read(path).map_err(|e| Failure::file("read", path, &e))?;
-    let found = inspect(&contents, OffsetDateTime::now_utc())
+    let found = inspect(&contents, SystemClock.now())
         .map_err(|why| Failure::content(path, why).at(Place::of_file(path)))?;
     let value = match found.as_slice() {
         [only] => only.value(),

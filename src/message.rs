@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use identity::{Clock as _, SystemClock};
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::Value;
@@ -33,7 +34,7 @@ pub(crate) fn moment(at: Option<&prost_types::Timestamp>) -> String {
 /// How long ago; nothing where the field is absent.
 pub(crate) fn age(at: Option<&prost_types::Timestamp>) -> String {
     time(at)
-        .map(|at| output::age(at, OffsetDateTime::now_utc()))
+        .map(|at| output::age(at, SystemClock.now()))
         .unwrap_or_default()
 }
 

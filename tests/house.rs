@@ -201,6 +201,61 @@ fn files_are_short_say_what_they_are_for_and_leave_nothing_undone() {
     }
 }
 
+/// The one file that reads the wall clock, through `identity::SystemClock`.
+const WALL_CLOCK: &str = "crates/identity/src/clock.rs";
+
+/// The one file of the server that names that clock: all else there asks the clock that knows of disputes.
+const SERVER_CLOCK: &str = "ca-server/src/clock/os.rs";
+
+/// Programs and files for tests, which may read it.
+const TEST_CODE: &[&str] = &[
+    "/tests/",
+    "/tests.rs",
+    "/benches/",
+    "/bench.rs",
+    "client-lib/src/fake",
+    "client-lib/examples/",
+];
+
+#[test]
+fn the_wall_clock_is_read_in_one_place() {
+    let readings = [
+        "OffsetDateTime::now_utc",
+        "OffsetDateTime::now_local",
+        "UtcDateTime::now",
+        "SystemTime::now",
+        "UNIX_EPOCH.elapsed",
+        "UnixTime::now",
+        "Utc::now",
+        "Local::now",
+        "ClockId::Realtime",
+        "gettimeofday",
+    ];
+    for path in files("rs") {
+        let relative = path.strip_prefix(repository("")).expect("it is below").display();
+        let relative = format!("/{relative}");
+        if relative.ends_with(WALL_CLOCK) || TEST_CODE.iter().any(|part| relative.contains(part)) {
+            continue;
+        }
+        let source = std::fs::read_to_string(&path).expect("a readable file");
+        let shipped = source
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        for reading in readings {
+            assert!(
+                !shipped.contains(reading),
+                "{relative} has {reading}, expected a `Clock` or `SystemClock`"
+            );
+        }
+        let is_of_server = relative.starts_with("/ca-server/") && !relative.ends_with(SERVER_CLOCK);
+        assert!(
+            !(is_of_server && shipped.contains("SystemClock")),
+            "{relative} believes the wall clock, expected the server's clock"
+        );
+    }
+}
+
 fn of_name(name: &str) -> &'static Room {
     let room = ROOMS.iter().find(|room| room.name == name);
     room.unwrap_or_else(|| panic!("{name} has no floor"))

@@ -10,7 +10,7 @@ const WEB: &str = "spiffe://example.org/ns/default/sa/web";
 const DB: &str = "spiffe://example.org/ns/default/sa/db";
 
 /// Every metric that dashboards and alerts may rely on, with its labels.
-const SERIES: [&str; 10] = [
+const SERIES: [&str; 11] = [
     "signet_certificates_issued_total{profile=\"server\",method=\"server\"}",
     "signet_replays_total",
     "signet_refusals_total{reason=\"NO_PROOF\"}",
@@ -21,6 +21,7 @@ const SERIES: [&str; 10] = [
     "signet_journal_sync_duration_seconds_count",
     "signet_snapshots_total{outcome=\"failed\"}",
     "signet_authority_not_after_seconds",
+    "signet_clock_disputed",
 ];
 
 fn issue(token: &Path, out: &Path) -> std::process::Command {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{ArgGroup, Args};
-use identity::{Facts, Serial};
+use identity::{Clock as _, Facts, Serial, SystemClock};
 use issuance::RevocationReason;
 use proto::v1;
 use proto::v1::certificates_client::CertificatesClient;
@@ -11,7 +11,6 @@ use proto::v1::resources_client::ResourcesClient;
 use proto::v1::revoke_certificates_request::Which;
 use resources::Kind;
 use serde_json::json;
-use time::OffsetDateTime;
 use tonic::transport::Channel;
 
 use crate::cli::Global;
@@ -187,15 +186,14 @@ fn age(certificate: &v1::Certificate) -> String {
         .ok()
         .and_then(|serial| issuance::serial::made_at(&serial));
     match made {
-        Some(made) => output::age(made, OffsetDateTime::now_utc()),
+        Some(made) => output::age(made, SystemClock.now()),
         None => message::age(certificate.not_before.as_ref()),
     }
 }
 
 /// Revoked, ended, or valid.
 fn state(certificate: &v1::Certificate) -> &'static str {
-    let ended =
-        message::time(certificate.not_after.as_ref()).is_some_and(|end| end < OffsetDateTime::now_utc());
+    let ended = message::time(certificate.not_after.as_ref()).is_some_and(|end| end < SystemClock.now());
     match (&certificate.revoked_at, ended) {
         (Some(_), _) => "revoked",
         (None, true) => "ended",

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use identity::{KeyDigest, Leaf};
+use identity::{Clock as _, KeyDigest, Leaf, SystemClock};
 use zeroize::Zeroizing;
 
 use super::generation::{create_file, sync};
@@ -93,7 +93,9 @@ fn read(path: &Path) -> Result<Option<PendingKey>, FolderError> {
         .map_err(io_error("read", path))?;
     Ok(PrivateKey::from_pem(&text).ok().map(|key| PendingKey {
         key,
-        age: SystemTime::now().duration_since(made).unwrap_or_default(),
+        age: SystemTime::from(SystemClock.now())
+            .duration_since(made)
+            .unwrap_or_default(),
     }))
 }
 
