@@ -46,7 +46,7 @@ pub struct Status {
     pub storage_error: Option<Arc<Error>>,
     /// The certificate that is in the folder; none without a folder.
     pub stored: Option<Serial>,
-    /// How the clocks of this machine and of the CA differed when the newest certificate was received, if that matters.
+    /// How the clocks of this machine and of the CA differed when that was noticed; none while they agree.
     pub clock_skew: Option<ClockSkew>,
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
+use client_lib::boot_time::Reading;
 use client_lib::folder::FolderError;
 use client_lib::renewal::Receipt;
 use client_lib::{Ca, CaServer, Folder, KeyType, Proof, Stored, Wish};
@@ -157,7 +158,7 @@ fn refuse_strangers(out: &Path) -> Result<(), Failure> {
 
 /// A wrong clock does not cost the certificate, but peers and programs on this machine may refuse it.
 pub(super) fn warn_of_clock(receipt: &Receipt, leaf: &Leaf) {
-    if let Some(skew) = receipt.clock_skew(leaf.validity()) {
+    if let Some(skew) = receipt.clock_skew(leaf.validity(), &Reading::now()) {
         output::remark(&format!("warning: {skew}"));
     }
 }

@@ -188,7 +188,10 @@ async fn stay(held: Held, arguments: &Arguments, format: Format) -> Result<(), F
         // The program is run for files that it can read; a certificate in memory is in the log.
         if serial != reported && status.borrow_and_update().stored == Some(serial) {
             reported = serial;
-            report(&svid, true, format)?;
+            // An output that cannot be written, on a full disk, does not end the renewals.
+            if let Err(failure) = report(&svid, true, format) {
+                output::complain(&failure, format);
+            }
             if let Err(failure) = execute(&arguments.exec).await {
                 output::complain(&failure, format);
             }

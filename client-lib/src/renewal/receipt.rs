@@ -54,8 +54,8 @@ pub struct Receipt {
 /// The clocks of this machine and of the CA disagree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the clock of this machine read {} when the CA, by its own clock, issued the certificate at {}; peers and programs on \
-     this machine may take a valid certificate for one that has expired or is not yet valid",
+    "the clock of this machine reads {}, but by the certificate from the CA it is {}; peers and programs on this machine \
+     may take a valid certificate for one that has expired or is not yet valid",
     moment(*wall), moment(*ca)
 )]
 pub struct ClockSkew {
@@ -197,14 +197,16 @@ impl Receipt {
         }
     }
 
-    /// How the clocks of this machine and of the CA differed at receipt, if that matters.
-    pub fn clock_skew(&self, validity: Validity) -> Option<ClockSkew> {
+    /// How the clocks of this machine and of the CA differ now, if that matters.
+    pub fn clock_skew(&self, validity: Validity, now: &Reading) -> Option<ClockSkew> {
         let skew = ClockSkew {
-            wall: self.at.wall,
-            ca: self.ca_time,
+            wall: now.wall,
+            ca: self.ca_time_at(now),
         };
         let differs = (skew.wall - skew.ca).unsigned_abs() > NOTICED_SKEW;
-        (differs || !validity.contains(skew.wall)).then_some(skew)
+        // A short-lived certificate is out of its validity sooner.
+        let misleads = validity.contains(skew.ca) && !validity.contains(skew.wall);
+        (differs || misleads).then_some(skew)
     }
 
     /// The time since receipt by the boot-time clock, which cannot be wrong.

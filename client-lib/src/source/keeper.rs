@@ -120,6 +120,7 @@ impl Keeper {
     async fn renew(mut self, newest: &Newest, mut bundles: mpsc::Receiver<TrustBundle>) {
         let mut plan = self.plan(newest);
         loop {
+            self.watch_clock(newest);
             if plan.is_due(&self.requester.now()) {
                 plan = match self.attempt(newest, &plan).await {
                     Ok(()) => self.plan(newest),
@@ -141,21 +142,29 @@ impl Keeper {
         }
     }
 
-    /// Plans the renewal of the newest certificate, and reports a clock by which it would not be valid.
+    /// Plans the renewal of the newest certificate.
     fn plan(&mut self, newest: &Newest) -> Plan {
         let svid = newest.borrow().svid().clone();
         self.requester.files.limit_to(svid.receipt().life());
         let plan = Plan::of(svid.receipt().clone());
-        let skew = plan.receipt.clock_skew(svid.leaf().validity());
-        if let Some(skew) = &skew {
-            tracing::warn!(id = %svid.id(), "{skew}");
-        }
         let renew_at = plan.receipt.due_at(plan.renew_in, &self.requester.now());
-        self.status.send_modify(|status| {
-            status.renew_at = Some(renew_at);
-            status.clock_skew = skew;
-        });
+        self.status.send_modify(|status| status.renew_at = Some(renew_at));
         plan
+    }
+
+    /// Reports when the wall clock begins or ends to differ from the CA's.
+    fn watch_clock(&self, newest: &Newest) {
+        let svid = newest.borrow().svid().clone();
+        let (validity, now) = (svid.leaf().validity(), self.requester.now());
+        let skew = svid.receipt().clock_skew(validity, &now);
+        if skew.is_some() == self.status.borrow().clock_skew.is_some() {
+            return;
+        }
+        match &skew {
+            Some(skew) => tracing::warn!(id = %svid.id(), "{skew}"),
+            None => tracing::info!(id = %svid.id(), "the clock of this machine agrees with the CA again"),
+        }
+        self.status.send_modify(|status| status.clock_skew = skew);
     }
 
     fn failed(&self, mut plan: Plan, newest: &Newest, error: Error) -> Plan {

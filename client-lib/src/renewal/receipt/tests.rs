@@ -158,13 +158,22 @@ fn a_certificate_of_unknown_receipt_is_due_at_half_its_life_by_the_wall_clock() 
 
 #[test]
 fn a_wrong_clock_is_reported_with_both_times() {
-    let skewed = |ahead, life| received(&terms(life), ahead).clock_skew(terms(life).validity);
+    let skewed = |ahead, life| {
+        let receipt = received(&terms(life), ahead);
+        receipt.clock_skew(terms(life).validity, &receipt.at)
+    };
     assert_eq!(skewed(time::Duration::minutes(1), HOUR), None);
     let skew = skewed(time::Duration::days(3), HOUR).unwrap().to_string();
     for expected in ["2026-01-04T12:00:00Z", "2026-01-01T12:00:00Z"] {
         assert!(skew.contains(expected), "{skew}");
     }
     assert!(skewed(time::Duration::days(-3), HOUR).is_some());
+    let receipt = received(&terms(HOUR), time::Duration::ZERO);
+    let mut now = after(&receipt, 10 * MINUTE);
+    assert_eq!(receipt.clock_skew(terms(HOUR).validity, &now), None);
+    now.wall += time::Duration::days(3);
+    let skew = receipt.clock_skew(terms(HOUR).validity, &now).unwrap();
+    assert_eq!(skew.ca, ISSUED + 10 * MINUTE, "it jumped since");
     assert!(skewed(time::Duration::seconds(30), Duration::from_secs(10)).is_some());
 }
 
