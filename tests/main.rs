@@ -7,6 +7,8 @@
 
 mod admin_callers;
 mod authority;
+mod client_clocks;
+mod client_files;
 mod clock;
 mod connections;
 mod crash;

@@ -180,7 +180,7 @@ does "signet token create --spiffe-id $details --life 15s --out details.token"
 does "signet token create --spiffe-id $productpage --life 15s --out productpage.token"
 does "signet inspect productpage.token"
 says "its secret is not shown"
-tell "Both ends are small Rust programs on client-lib. Each enrols, renews in the middle of its certificate's life, and admits only the other."
+tell "Both ends are small Rust programs on client-lib. Each enrols, renews after half of its certificate's life, and admits only the other."
 starts details "echo_server --token-file details.token --out details --peer $productpage"
 await "details to listen" grep -q '^listening' details.log
 address=$(grep '^listening' details.log | cut -d ' ' -f 2)
