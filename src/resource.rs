@@ -189,7 +189,8 @@ fn stored(resource: &v1::Resource) -> Result<Document, Failure> {
     Ok(document)
 }
 
-/// The usable value of a registration that the server holds, and what of it is not in force; an error says why it cannot be read.
+/// The usable value of a registration that the server holds, and what of it is not in force; an error says
+/// why it cannot be read.
 pub(crate) fn registration(resource: &v1::Resource) -> Result<(Registration, Vec<Warning>), String> {
     let document = Document::from_stored_json(&resource.document_json).map_err(|e| e.to_string())?;
     match document.resource {
@@ -240,8 +241,8 @@ fn nothing(selection: &Selection) -> String {
     }
 }
 
-/// The document as it was applied, with the time of its creation. Of one that is not JSON the name is left, with the reason as its
-/// status, so that the others are listed all the same.
+/// The document as it was applied, with the time of its creation. Of one that is not JSON the name is left,
+/// with the reason as its status, so that the others are listed all the same.
 fn document(resource: &v1::Resource) -> Value {
     let unreadable = |why: serde_json::Error| {
         json!({

@@ -171,13 +171,14 @@ impl Authority {
         require_undisputed(self.clock.as_ref())?;
         let now = self.clock.now();
         // 4. Authorize.
-        let grant = self.registrations.authorize(attested, wish, now)?;
+        let mut grant = self.registrations.authorize(attested, wish, now)?;
         let mut facts = facts(attested, wish, &grant, now);
         while let Verdict::Replay { position } = self.store.judge(&facts)? {
             if let Some(recorded) = self.repeat(position, &grant, attested)? {
                 return Ok(recorded);
             }
-            // The new certificate is recorded as the answer to the request made after that one, so that it can be repeated in turn.
+            // The new certificate is recorded as the answer to the request made after that one, so that it
+            // can be repeated in turn.
             facts.wish = wish::after(&facts.wish, position);
         }
         // 5. Draft.
@@ -200,7 +201,8 @@ impl Authority {
             .sign(draft)
             .map_err(|e| Refusal::new(e.reason(), e.to_string()))?;
         // 7. Record: judged once more by the writer, and durable before anything leaves.
-        let issued = entry(&signed, signer, attested, &facts, &grant);
+        let origin = std::mem::take(&mut grant.origin);
+        let issued = entry(&signed, signer, attested, &facts, &grant, origin);
         self.record(call, &grant, facts, issued).await
     }
 
@@ -230,7 +232,8 @@ impl Authority {
                 replayed: false,
                 fork,
             }),
-            // An outdated answer of a request that ran at the same time: the next attempt sees it before it signs.
+            // An outdated answer of a request that ran at the same time: the next attempt sees it before it
+            // signs.
             Outcome::Replay { position } => self.repeat(position, grant, call.attested)?.ok_or_else(|| {
                 Refusal::new(
                     Reason::Conflict,
@@ -321,6 +324,7 @@ fn entry(
     attested: &Attested,
     facts: &IssueFacts,
     grant: &Grant,
+    origin: store::Origin,
 ) -> store::Issued {
     let reference = &grant.registered.reference;
     store::Issued {
@@ -343,7 +347,7 @@ fn entry(
         authority_generation: signer.generation(),
         token: facts.token.clone().unwrap_or_default(),
         wish: facts.wish.to_vec(),
-        origin: Some(grant.origin.clone()),
+        origin: Some(origin),
         profile: grant.profile.name().word().to_owned(),
         life_clipped: signed.life_clipped,
     }

@@ -22,7 +22,8 @@ pub(super) fn digest(id: &SpiffeId, dns_names: &[String], life: Option<Duration>
     out
 }
 
-/// The digest of the same request where its answer, recorded at `position`, is outdated: the next answer is recorded under it.
+/// The digest of the same request where its answer, recorded at `position`, is outdated: the next answer is
+/// recorded under it.
 pub(super) fn after(digest: &[u8; 32], position: u64) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     context.update(digest);

@@ -29,7 +29,8 @@ pub struct Wish<'a> {
     pub csr: &'a VerifiedCsr,
     /// The life, where the request names one.
     pub life: Option<Duration>,
-    /// Cut a life between the limit of token or registration and the profile's maximum, as stock proxies ask for a day without being told to.
+    /// Cut a life between the limit of token or registration and the profile's maximum, as stock proxies ask
+    /// for a day without being told to.
     pub clip_life: bool,
 }
 
@@ -118,9 +119,10 @@ impl Registrations {
         })
     }
 
-    /// A CSR without DNS names gets all that are granted, one with some only those; names of other kinds are never granted. The names
-    /// that a token limits its lineage to must still be the registration's. A name of this server is not granted, whichever of
-    /// registration, token and server had it first: stock proxies identify the CA by it.
+    /// A CSR without DNS names gets all that are granted, one with some only those; names of other kinds are
+    /// never granted. The names that a token limits its lineage to must still be the registration's. A name
+    /// of this server is not granted, whichever of registration, token and server had it first: stock proxies
+    /// identify the CA by it.
     fn grant_names(
         &self,
         csr: &VerifiedCsr,

@@ -1,5 +1,5 @@
-//! Registrations: which callers may have which identity. The stored documents are kept compiled, each change is compiled once, and a
-//! decision is made against one such set.
+//! Registrations: which callers may have which identity. The stored documents are kept compiled, each change
+//! is compiled once, and a decision is made against one such set.
 
 mod authorize;
 mod set;
@@ -30,7 +30,8 @@ pub struct Registrations {
     store: Arc<dyn Store>,
     metrics: Option<Arc<Metrics>>,
     compiled: ArcSwap<RegistrationSet>,
-    /// Held while a change is compiled: requests that meet it wait for the result and compile nothing themselves.
+    /// Held while a change is compiled: requests that meet it wait for the result and compile nothing
+    /// themselves.
     compiling: Mutex<()>,
 }
 
@@ -67,7 +68,8 @@ impl Registrations {
         self.server_names.iter().any(|ours| ours == name)
     }
 
-    /// The registrations that the store holds now. Other changes of the store, such as revocations, cost nothing here.
+    /// The registrations that the store holds now. Other changes of the store, such as revocations, cost
+    /// nothing here.
     pub fn current(&self) -> Arc<RegistrationSet> {
         let compiled = self.compiled.load();
         if compiled.changes == self.store.read().registration_changes().count() {
@@ -100,7 +102,8 @@ impl Registrations {
         fresh
     }
 
-    /// What the store has that `compiled` has not; `None` if nothing. The state is held to copy rows, and nothing else.
+    /// What the store has that `compiled` has not; `None` if nothing. The state is held to copy rows, and
+    /// nothing else.
     fn missed(&self, compiled: &RegistrationSet) -> Option<Update> {
         let state = self.store.read();
         let known = state.registration_changes();

@@ -1,5 +1,5 @@
-//! All registrations at one time, found by name and by path. A stored registration that cannot be read is in it with the reason, and
-//! grants nothing.
+//! All registrations at one time, found by name and by path. A stored registration that cannot be read is in
+//! it with the reason, and grants nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use resources::{Document, Registration, Resource, Warning};
 use super::shards::Shards;
 use crate::store::{RegistrationRef, ResourceRow};
 
-/// A registration as it is stored: its value, and the revisions that distinguish it from another one of the same name.
+/// A registration as it is stored: its value, and the revisions that distinguish it from another one of the
+/// same name.
 #[derive(Clone, Debug)]
 pub struct Registered {
     /// The valid document.
@@ -53,7 +54,8 @@ impl RegistrationSet {
         }
     }
 
-    /// Registrations whose path is this text, for identities of this path or as a template; in the order of their names.
+    /// Registrations whose path is this text, for identities of this path or as a template; in the order of
+    /// their names.
     pub(crate) fn with_path(&self, path: &str) -> &[Arc<Registered>] {
         self.by_path.get(path).map_or(&[], Vec::as_slice)
     }
@@ -73,7 +75,8 @@ impl RegistrationSet {
         self.unreadable.len()
     }
 
-    /// Takes in the stored row, and returns the parts of it that are not in force. An error says that it cannot be read.
+    /// Takes in the stored row, and returns the parts of it that are not in force. An error says that it
+    /// cannot be read.
     pub(super) fn put(&mut self, row: &ResourceRow) -> Result<Vec<Warning>, Arc<str>> {
         self.remove(&row.namespace, &row.name);
         match parse(&row.document_json) {

@@ -1,11 +1,12 @@
-//! A map of which a changed copy shares almost everything with its original: readers keep the copy that they have, and a change costs
-//! one of many parts, however large the whole is.
+//! A map of which a changed copy shares almost everything with its original: readers keep the copy that they
+//! have, and a change costs one of many parts, however large the whole is.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-/// About the root of the number of registrations of a large mesh: copying all handles and copying one part cost the same.
+/// About the root of the number of registrations of a large mesh: copying all handles and copying one part
+/// cost the same.
 const SHARDS: usize = 1 << u8::BITS;
 
 /// A map from texts to values that are cheap to copy.
@@ -43,7 +44,8 @@ impl<V: Clone> Shards<V> {
         Arc::make_mut(&mut self.shards[index]).remove(key)
     }
 
-    /// Changes the value of a key in place, a new one if there is none; a value that `change` does not want to keep is removed.
+    /// Changes the value of a key in place, a new one if there is none; a value that `change` does not want
+    /// to keep is removed.
     pub(super) fn update(&mut self, key: &str, change: impl FnOnce(&mut V) -> bool)
     where
         V: Default,

@@ -1,4 +1,5 @@
-//! The set of registrations follows the store: change by change, once for all requests, and past what cannot be read.
+//! The set of registrations follows the store: change by change, once for all requests, and past what cannot
+//! be read.
 
 use std::sync::Barrier;
 
@@ -32,7 +33,7 @@ fn spec(id: &str) -> serde_json::Value {
 }
 
 /// Another set of the same store, compiled from nothing.
-fn compiled_anew(bench: &Bench) -> Arc<RegistrationSet> {
+fn compiled_from_nothing(bench: &Bench) -> Arc<RegistrationSet> {
     let old = &bench.registrations;
     let none: &[ServerName] = &[];
     Registrations::new(
@@ -174,9 +175,9 @@ fn after_any_history_the_set_is_the_one_that_a_start_would_compile() {
                     bench.registrations.current();
                 }
             }
-            let (followed, anew) = (bench.registrations.current(), compiled_anew(&bench));
-            prop_assert_eq!(content(&followed), content(&anew));
-            prop_assert_eq!(followed.unreadable(), anew.unreadable());
+            let (followed, other) = (bench.registrations.current(), compiled_from_nothing(&bench));
+            prop_assert_eq!(content(&followed), content(&other));
+            prop_assert_eq!(followed.unreadable(), other.unreadable());
             Ok(())
         })
     };
@@ -219,7 +220,7 @@ async fn a_set_that_missed_more_changes_than_are_remembered_catches_up_all_the_s
         "{changes}"
     );
     let after = bench.registrations.current();
-    assert_eq!(content(&after), content(&compiled_anew(&bench)));
+    assert_eq!(content(&after), content(&compiled_from_nothing(&bench)));
     assert_eq!(after.iter().count(), 2000);
     let kept = [&before, &after].map(|set| Arc::clone(set.get("default", "kept").unwrap()));
     assert!(Arc::ptr_eq(&kept[0], &kept[1]), "compiled once");

@@ -1,4 +1,5 @@
-//! Which registrations changed last, so that a reader which keeps them compiled catches up without reading all of them.
+//! Which registrations changed last, so that a reader which keeps them compiled catches up without reading
+//! all of them.
 
 use std::collections::VecDeque;
 
@@ -24,7 +25,8 @@ impl RegistrationChanges {
         self.count
     }
 
-    /// Namespaces and names of what changed after the first `count` changes, perhaps repeatedly; `None` if that is not known any more.
+    /// Namespaces and names of what changed after the first `count` changes, perhaps repeatedly; `None` if
+    /// they are no longer known.
     pub fn since(&self, count: u64) -> Option<impl Iterator<Item = (&str, &str)>> {
         let missed = usize::try_from(self.count.checked_sub(count)?).ok()?;
         let first = self.newest.len().checked_sub(missed)?;
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_told_until_there_are_too_many_or_all_changes_at_once() {
+    fn changes_are_known_until_there_are_too_many_or_everything_is_replaced() {
         let mut changes = RegistrationChanges::default();
         changes.note(&row("PeerAuthentication", 0));
         changes.note(&RowKind::Revision(7));

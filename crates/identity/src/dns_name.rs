@@ -1,5 +1,6 @@
-//! DNS names in certificates (RFC 5280 section 4.2.1.6, RFC 1123 section 2.1): the one rule for registrations, join tokens and CSRs,
-//! so that a name accepted in one place is never refused in another, and never certified in a form that a client reads as an address.
+//! DNS names in certificates (RFC 5280 section 4.2.1.6, RFC 1123 section 2.1): the one rule for
+//! registrations, join tokens and CSRs, so that a name accepted in one place is never refused in another, and
+//! never certified in a form that a client reads as an address.
 
 use std::fmt;
 
@@ -13,7 +14,8 @@ pub const MAX_DNS_NAMES: usize = 99;
 /// Longest part of a refused text that an error shows, in characters.
 const MAX_SHOWN: usize = 100;
 
-/// A host name in its canonical form: lower case, without a trailing dot, no wildcard, no address in any notation.
+/// A host name in its canonical form: lower case, without a trailing dot, no wildcard, no address in any
+/// notation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DnsName(String);
 
@@ -33,7 +35,8 @@ pub enum DnsNameError {
         /// The text, cut to a readable length.
         found: String,
     },
-    /// The last label is a number, so that clients read the name as an IPv4 address (URL standard, section 3.5).
+    /// The last label is a number, so that clients read the name as an IPv4 address (URL standard, section
+    /// 3.5).
     #[error(
         "{found:?} reads as an address, expected a DNS name whose last label has a letter and is not a number"
     )]
@@ -134,9 +137,9 @@ fn is_label(label: &str) -> bool {
         && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// The URL standard's "ends in a number" checker (section 3.5) on a label in lower case: digits, or `0x` and any hex digits, none
-/// included. `inet_aton` reads the same. Labels of digits and hyphens are refused with them: no top-level domain has that form, and
-/// parsers of addresses differ in what they make of it.
+/// The URL standard's "ends in a number" checker (section 3.5) on a label in lower case: digits, or `0x` and
+/// any hex digits, none included. `inet_aton` reads the same. Labels of digits and hyphens are refused with
+/// them: no top-level domain has that form, and parsers of addresses differ in what they make of it.
 fn is_number(label: &str) -> bool {
     let is_hex = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
     !label.bytes().any(|b| b.is_ascii_lowercase()) || label.strip_prefix("0x").is_some_and(is_hex)

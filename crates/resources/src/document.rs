@@ -141,8 +141,8 @@ impl Document {
             .map_err(|mut errors| errors.swap_remove(0))
     }
 
-    /// Parses one JSON object that a server stored. DNS names that were accepted once and break the rule of today are left out with a
-    /// warning each; otherwise as [`Document::from_json`].
+    /// Parses one JSON object that a server stored. DNS names that were accepted once and break the rule of
+    /// today are left out with a warning each; otherwise as [`Document::from_json`].
     ///
     /// # Errors
     /// The first other fault.

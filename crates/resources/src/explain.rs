@@ -56,7 +56,8 @@ pub enum Explanation {
         registration: String,
         /// The identity.
         spiffe_id: SpiffeId,
-        /// Other registrations that grant the same identity to this caller and have no effect here, namespace/name in order.
+        /// Other registrations that grant the same identity to this caller and have no effect here,
+        /// namespace/name in order.
         also: Vec<String>,
     },
     /// It would be refused.
@@ -113,11 +114,13 @@ pub fn explain<'r>(
     }
 }
 
-/// Whether the registration grants the caller's identity to its kind of proof, whichever registration applies to this very proof.
+/// Whether the registration grants the caller's identity to its kind of proof, whichever registration applies
+/// to this very proof.
 fn grants_too(registration: &Registration, asked: &Asked<'_>) -> bool {
     let (proof, facts, id) = match asked.asker {
         Asker::Token { id, .. } => (Proof::Token, Facts::default(), Some(id)),
-        // A certificate renews under its own registration, so that others with the same identity make no difference.
+        // A certificate renews under its own registration, so that others with the same identity make no
+        // difference.
         Asker::Own { .. } => return false,
         Asker::Foreign { provider, id } => {
             let facts = Facts {

@@ -44,7 +44,8 @@ impl Findings {
         }
     }
 
-    /// For a document that was accepted before, perhaps under rules that were wider: see [`Findings::withhold`].
+    /// For a document that was accepted before, perhaps under rules that were wider: see
+    /// [`Findings::withhold`].
     pub(crate) fn stored() -> Self {
         Self {
             is_stored: true,
@@ -52,8 +53,8 @@ impl Findings {
         }
     }
 
-    /// Notes a grant that breaks a rule. In a stored document it is a warning, because the rest of the document stays in force; the
-    /// caller leaves the grant out in both cases.
+    /// Notes a grant that breaks a rule. In a stored document it is a warning, because the rest of the
+    /// document stays in force; the caller leaves the grant out in both cases.
     pub(crate) fn withhold(&mut self, field: &Field<'_>, why: impl Display) {
         if self.is_stored {
             self.warn(field, &format!("{why}; it is not granted"));

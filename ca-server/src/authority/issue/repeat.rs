@@ -1,5 +1,5 @@
-//! Answers that are given again: the same token or parent certificate with the same key and request gets the recorded certificate,
-//! provided that all it contains would be granted now.
+//! Answers that are given again: the same token or parent certificate with the same key and request gets the
+//! recorded certificate, provided that all it contains would be granted now.
 
 use std::time::Duration;
 
@@ -13,10 +13,11 @@ use crate::registration::{Grant, Wish};
 use crate::store::{Entry, redeemed_alike};
 
 impl Authority {
-    /// Refuses a token that was redeemed with another key or for another request, before anything else is decided about it.
+    /// Refuses a token that was redeemed with another key or for another request, before anything else is
+    /// decided about it.
     pub(super) fn check_redemption(&self, token: &TokenProof, wish: &Wish<'_>) -> Result<(), Refusal> {
         let state = self.store.read();
-        let Some(row) = state.token(&token.id) else {
+        let Some(row) = state.token(&token.id).filter(|row| row.redeemed.is_some()) else {
             return Ok(());
         };
         // A request for another identity than the token's is another request than the one that redeemed it.
@@ -28,8 +29,8 @@ impl Authority {
         redeemed_alike(row, wish.csr.key_digest().as_bytes(), &digest).map(|_| ())
     }
 
-    /// The certificate recorded at `position` as the answer to this request; `None` if it is outdated and the caller, who renews, gets
-    /// a new one.
+    /// The certificate recorded at `position` as the answer to this request; `None` if it is outdated and the
+    /// caller, who renews, gets a new one.
     ///
     /// # Errors
     /// `TOKEN_SPENT` where it is outdated and was issued for a token, which enrols only once.
@@ -102,7 +103,8 @@ fn outdated(entry: &Entry, grant: &Grant) -> Result<Option<String>, Refusal> {
     {
         return Ok(Some(format!("its name {name} is no longer granted")));
     }
-    // The entry was decided after the certificate's time of issuance, so that this is at most the lifetime that was granted.
+    // The entry was decided after the certificate's time of issuance, so that this is at most the lifetime
+    // that was granted.
     let life = Duration::from_secs(issued.not_after.saturating_sub(entry.at).try_into().unwrap_or(0));
     if life > grant.longest {
         let [life, longest] = [life, grant.longest].map(duration::print);

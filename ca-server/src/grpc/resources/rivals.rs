@@ -1,4 +1,5 @@
-//! Registrations for one identity: what the documents of a request would share with each other and with what is stored.
+//! Registrations for one identity: what the documents of a request would share with each other and with what
+//! is stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +28,7 @@ pub(super) fn rivals(set: &RegistrationSet, documents: &[Document]) -> Vec<v1::F
     let rivals_of = |one: &&Registration| {
         let path = one.path().as_str();
         let stored = set.with_path(path).iter().map(|stored| &stored.registration);
-        // What the request replaces is not there any more.
+        // Those that the request replaces are left out.
         let stored = stored.filter(|stored| !names.contains(&stored.full_name()));
         let others = by_path.get(path).into_iter().flatten().copied();
         let mut found = stored

@@ -125,7 +125,8 @@ impl Registrations {
             let row = state
                 .token(&token.id)
                 .ok_or_else(|| Refusal::new(Reason::TokenInvalid, "join token is no longer known here"))?;
-            // The names are in the registration that it brought along, where an administrator may change them.
+            // The names are in the registration that it brought along, where an administrator may change
+            // them.
             let names = if row.made_registration {
                 &[]
             } else {
@@ -239,8 +240,8 @@ impl Registrations {
 }
 
 impl Registrations {
-    /// The limit that a token sets for a lineage whose first certificate was recorded without it, as those under a registration made
-    /// for the token were until the limit applied to them, too; 0: none.
+    /// The limit that a token sets for a lineage whose first certificate was recorded without it, as those
+    /// under a registration made for the token were until the limit applied to them, too; 0: none.
     fn life_of_token(&self, id: &str) -> u64 {
         let state = self.store.read();
         state

@@ -40,7 +40,7 @@ async fn an_identity_that_two_registrations_grant_to_the_same_callers_is_a_warni
         first.findings[0].message.contains("this one applies"),
         "{first:?}"
     );
-    // Other callers, and what the request itself replaces, are none.
+    // Registrations for other callers, and those that the request itself replaces, are left out.
     assert_eq!(
         found(&apply(&bench, vec![web("z", r#""jwt:k8s:y""#)]).await.unwrap()),
         []
