@@ -1,10 +1,10 @@
-//! Which registration applies to an identity, and the DNS names that it grants: those that a certificate may hold, and none of the
-//! server's.
+//! Which registration applies to an identity, and the DNS names that it grants: those that a certificate may
+//! hold, and none of the server's.
 
 use serde_json::{Value, json};
 
 use crate::registrations::{WEB, enrol, refused, registration};
-use crate::support::{Caller, Server, Settings, Wanted, run, wait_for};
+use crate::support::{Caller, Server, Settings, Wanted, ask_openssl, python, repository, run, wait_for};
 
 #[test]
 fn a_registration_holds_dns_names_once_each_and_as_many_as_a_certificate_has_room_for() {
@@ -121,4 +121,42 @@ fn of_two_registrations_for_one_identity_the_first_by_name_applies_and_is_report
     enrol(&server, "out");
     let issued = server.certificates(WEB).pop().expect("a certificate");
     assert_eq!(issued["dnsNames"], json!(["a.shop"]));
+}
+
+#[test]
+fn names_of_every_accepted_form_satisfy_independent_verifiers() {
+    let server = Server::up();
+    let label = "a".repeat(63);
+    let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));
+    let mut names: Vec<String> = [
+        "1a",
+        "127.1.shop",
+        "0x7f.shop",
+        "0xyz",
+        "a--b.shop",
+        "xn--bcher-kva.shop",
+        "1-2.shop",
+        "single",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    names.push(longest);
+    names.extend((names.len()..99).map(|i| format!("n{i}.shop")));
+    server.apply(&registration(
+        "web",
+        &format!("  dnsNames: [ {} ]\n", names.join(", ")),
+    ));
+    let folder = enrol(&server, "web");
+    let (bundle, chain) = (folder.join("bundle.pem"), folder.join("svid.pem"));
+    for name in names.iter().take(10) {
+        let mut verify = ask_openssl(&["verify", "-x509_strict", "-verify_hostname", name]);
+        verify.arg("-CAfile").arg(&bundle).arg("-untrusted").arg(&chain);
+        run(verify.arg(&chain));
+        let mut verify = python();
+        verify.arg(repository("tests/python/verify.py"));
+        let verified = run(verify.arg(&bundle).arg(&chain).arg(name));
+        let verified: Value = serde_json::from_str(&verified).expect("JSON");
+        assert_eq!(verified["server"], true, "{name}");
+        assert_eq!(verified["client"].as_array().map(Vec::len), Some(100));
+    }
 }

@@ -3,13 +3,14 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use identity::{Leaf, TrustDomain};
+use identity::{DnsNames, Leaf, TrustDomain};
 use issuance::{
     AuthorityCsr, AuthorityKeyType, Draft, PreparedAuthority, Profile, ProfileName, RootAuthority,
     SigningAuthority, VerifiedCsr,
 };
 use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair, SanType};
+use rustls_pki_types::ServerName;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -108,6 +109,28 @@ proptest! {
         let hosts = hosts.into_iter().map(|host| SanType::DnsName(host.try_into().unwrap()));
         let names = std::iter::once(uri).chain(hosts).collect();
         issue(&VerifiedCsr::parse(&csr_of(names, "x", &KEYS[key])).unwrap());
+    }
+
+    #[test]
+    fn accepted_lists_of_dns_names_are_issuable_and_clients_take_them_for_names(
+        texts in prop::collection::vec("[a-zA-Z0-9xX-]{1,9}(\\.[a-zA-Z0-9xX-]{0,9}){0,3}", 1..130),
+    ) {
+        let mut names = DnsNames::default();
+        for text in &texts {
+            // Those that are refused are the other half of this property; see `identity::dns_name`.
+            drop(names.add(text));
+        }
+        let names: Vec<String> = names.into();
+        let uri = SanType::URI("spiffe://example.org/a".try_into().unwrap());
+        let hosts = names.iter().map(|name| SanType::DnsName(name.as_str().try_into().unwrap()));
+        let requested = std::iter::once(uri).chain(hosts).collect();
+        let csr = VerifiedCsr::parse(&csr_of(requested, "x", &KEYS[0])).unwrap();
+        prop_assert_eq!(csr.dns_names(), &names[..]);
+        issue(&csr);
+        for name in &names {
+            let read = ServerName::try_from(name.as_str()).unwrap();
+            prop_assert!(matches!(read, ServerName::DnsName(_)), "{name}");
+        }
     }
 
     #[test]
