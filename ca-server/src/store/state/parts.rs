@@ -52,6 +52,7 @@ impl State {
         for row in part.rows {
             self.put(row);
         }
+        self.list_authority_keys();
         self.position = position;
     }
 

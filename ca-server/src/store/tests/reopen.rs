@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use identity::Reason;
 use journal::JournalError;
 use tempfile::TempDir;
 
 use crate::store::snapshots::SNAPSHOT_EVERY;
+use crate::store::tests::suite::authorities::{activation, certificate};
 use crate::store::tests::support::{AUTHORITY, HOUR, Subject, TestClock, ask, open};
 use crate::store::{EmbeddedStore, State, Store, StoreError};
 
@@ -47,6 +49,23 @@ fn copy(from: &Path) -> TempDir {
     let to = tempfile::tempdir().unwrap();
     copy_into(from, to.path());
     to
+}
+
+#[test]
+fn keys_of_authorities_get_no_leaf_after_a_restart_either() {
+    let clock = TestClock::new();
+    for is_clean in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (chain, request) = certificate();
+        let subject = filled(dir.path(), &clock);
+        subject.submit(activation(b"next", &chain, b"root")).unwrap();
+        if is_clean {
+            subject.store.close().unwrap();
+        }
+        drop(subject);
+        let subject = Subject::new(Arc::new(open(dir.path(), &clock)), clock.clone(), None);
+        assert_eq!(subject.refused(&request), Reason::KeyIsAuthority);
+    }
 }
 
 #[test]

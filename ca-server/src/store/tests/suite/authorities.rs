@@ -7,7 +7,7 @@ use crate::store::tests::support::{AUTHORITY, Ask, HOUR, Subject, apply, ask, by
 use crate::store::{AuthorityRow, Command, IssueCommand, Outcome};
 
 /// A certificate of a new key, and a request for a leaf of that key.
-fn certificate() -> (Vec<u8>, Ask) {
+pub(in crate::store::tests) fn certificate() -> (Vec<u8>, Ask) {
     let certificate = CertificateParams::default()
         .self_signed(&KeyPair::generate().unwrap())
         .unwrap();
@@ -16,7 +16,7 @@ fn certificate() -> (Vec<u8>, Ask) {
     (certificate.der().to_vec(), request)
 }
 
-fn activation(key_id: &[u8], chain: &[u8], root: &[u8]) -> Command {
+pub(in crate::store::tests) fn activation(key_id: &[u8], chain: &[u8], root: &[u8]) -> Command {
     Command::PutAuthority {
         row: AuthorityRow {
             key_id: key_id.to_vec(),
