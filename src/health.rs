@@ -120,7 +120,7 @@ async fn warning(channel: Channel) -> Result<Option<String>, Failure> {
         .map(|authority| {
             let mut end = message::moment(authority.not_after.as_ref());
             if let Some(certificate) = first_to_expire(authority) {
-                end.push_str(", the end of ");
+                end.push_str(", limited by ");
                 end.push_str(&certificate);
             }
             format!("warning: the signing authority ends at {end}, past the middle of its life; prepare and activate a new one")

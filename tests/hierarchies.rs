@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::{
     AUTHORITY_PROFILE, Company, Order, POLICY_PROFILE, Server, Settings, fails, http_get_bytes, openssl, run,
-    said, signet, wait_for,
+    said, server_command, signet, wait_for,
 };
 
 const WEB: &str = "spiffe://example.org/ns/default/sa/web";
@@ -211,7 +211,7 @@ fn nothing_outlives_a_company_authority_that_expires_first_and_every_report_name
         });
     };
     expected(&site.server, "the signing authority ends at");
-    expected(&site.server, "the end of certificate 2 of the chain (CN=Policy)");
+    expected(&site.server, "limited by certificate 2 of the chain (CN=Policy)");
     expected(&site.server, "the signing authority ended at");
     let server = site.server.restart();
     expected(&server, "the signing authority ended at");
@@ -299,4 +299,27 @@ fn a_constrained_hierarchy_that_permits_the_server_issues_only_what_it_permits()
     for part in ["NAME_NOT_GRANTED", "web.other.example", "CN=Policy"] {
         assert!(error.contains(part), "{error}");
     }
+
+    // A start under a name that the company does not permit says so, and one under a permitted name works again.
+    let (code, folder) = site.server.terminate();
+    assert_eq!(code, 0);
+    let renamed = Settings {
+        without_root: true,
+        arguments: vec!["--server-name".to_owned(), "ca.other.example".to_owned()],
+        ..Settings::default()
+    };
+    let data = folder.path().join("data");
+    let status = server_command(&data, folder.path(), &renamed)
+        .status()
+        .expect("signet starts");
+    assert_eq!(status.code(), Some(1));
+    let log = std::fs::read_to_string(folder.path().join("log")).expect("a log");
+    for part in ["ca.other.example", "name constraints", "CN=Policy"] {
+        assert!(log.contains(part), "{log}");
+    }
+    let permitted = Settings {
+        arguments: vec!["--server-name".to_owned(), "localhost".to_owned()],
+        ..renamed
+    };
+    Server::start_in(folder, permitted);
 }

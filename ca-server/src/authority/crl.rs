@@ -173,8 +173,13 @@ impl Published for Crls {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::RwLockReadGuard;
+
+    use identity::Reason;
+
     use super::*;
     use crate::authority::bench::{A, Bench, NOW};
+    use crate::store::{Answer, Entry, IssueFacts, Outcome, State, StoreError, Verdict};
 
     struct At(OffsetDateTime);
 
@@ -252,5 +257,70 @@ mod tests {
         *clock.0.lock().unwrap() = (NOW, false);
         crls.update().await.unwrap();
         assert_ne!(crls.crl(&key_id), second);
+    }
+
+    /// A store that records no CRL of one authority.
+    struct Refusing {
+        store: Arc<dyn Store>,
+        authority: Vec<u8>,
+    }
+
+    impl Store for Refusing {
+        fn read(&self) -> RwLockReadGuard<'_, State> {
+            self.store.read()
+        }
+        fn submit(&self, command: Command) -> Answer<Outcome> {
+            self.store.submit(match command {
+                // The writer refuses a number that is not greater than the last.
+                Command::PutCrl { authority, .. } if authority == self.authority => {
+                    Command::PutCrl { authority, number: 0 }
+                }
+                other => other,
+            })
+        }
+        fn entry(&self, position: u64) -> Result<Option<Entry>, Refusal> {
+            self.store.entry(position)
+        }
+        fn find(&self, field: u8, fingerprint: u64) -> Result<Vec<u64>, Refusal> {
+            self.store.find(field, fingerprint)
+        }
+        fn judge(&self, facts: &IssueFacts) -> Result<Verdict, Refusal> {
+            self.store.judge(facts)
+        }
+        fn head(&self) -> journal::Head {
+            self.store.head()
+        }
+        fn changed(&self) -> watch::Receiver<u64> {
+            self.store.changed()
+        }
+        fn health(&self) -> watch::Receiver<Option<String>> {
+            self.store.health()
+        }
+        fn failure(&self) -> watch::Receiver<Option<String>> {
+            self.store.failure()
+        }
+        fn close(&self) -> Result<(), StoreError> {
+            self.store.close()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_cannot_be_made_does_not_hold_up_those_of_other_authorities() {
+        let bench = Bench::new().await;
+        let active = |bench: &Bench| bench.signers.current().active().unwrap().key_id().to_vec();
+        let first = active(&bench);
+        bench.renew_authority().await;
+        let second = active(&bench);
+        // Whichever comes first, the other one is made.
+        for (refused, made) in [(&first, &second), (&second, &first)] {
+            let store = Arc::new(Refusing {
+                store: Arc::clone(&bench.store),
+                authority: refused.clone(),
+            });
+            let crls = Crls::new(store, Arc::clone(&bench.signers), Arc::new(At(NOW)));
+            assert_eq!(crls.update().await.unwrap_err().reason(), Reason::Conflict);
+            assert!(crls.crl(refused).is_none());
+            assert!(crls.crl(made).is_some());
+        }
     }
 }

@@ -69,7 +69,7 @@ impl Signer {
         let end = moment(self.not_after());
         match &self.first_to_expire {
             None => end,
-            Some(certificate) => format!("{end}, the end of {certificate}"),
+            Some(certificate) => format!("{end}, limited by {certificate}"),
         }
     }
 

@@ -114,7 +114,7 @@ impl PreparedAuthority {
 
     /// Activates the authority, if its certificate (the first of `chain`) is for this key, has the intermediate profile and the
     /// trust domain, and clients and servers that trust `root` accept now what it signs. A root among `chain` is left out. The
-    /// error names the certificate and the field that stand in the way.
+    /// error names the certificate and the field that are wrong.
     pub fn activate(
         self,
         chain: &[CertificateDer<'_>],
