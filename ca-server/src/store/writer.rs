@@ -29,6 +29,8 @@ use crate::clock::require_undisputed;
 const BATCH_COMMANDS: usize = 512;
 /// A batch ends when its entries have this many bytes, so that large documents never come near the journal's limit.
 const BATCH_BYTES: usize = 8 << 20;
+/// Largest entry: with those before it in a batch it is below the journal's limit.
+const ENTRY_BYTES: usize = journal::MAX_BATCH_BYTES - 2 * BATCH_BYTES;
 /// How soon it tries again while it cannot record.
 const RETRY: Duration = Duration::from_secs(1);
 /// Time between two looks for rows that have ended.
@@ -161,12 +163,15 @@ impl<M: Medium> Writer<M> {
             let view = View::new(&state, &batch.draft, self.shared.records.as_ref(), self.now());
             decide(&view, command)
         };
-        let outcome = decision.map(|Decision { entry, outcome }| {
+        let outcome = decision.and_then(|Decision { entry, outcome }| {
             if let Some(entry) = entry {
-                batch.add(entry);
+                batch.add(entry)?;
             }
-            outcome
+            Ok(outcome)
         });
+        if let (Err(refusal), None) = (&outcome, &requester) {
+            tracing::warn!("{refusal}");
+        }
         if let Some(requester) = requester {
             batch.answers.push((requester, outcome));
         }
@@ -236,12 +241,13 @@ impl<M: Medium> Writer<M> {
     /// Tries whether recording works again, by an entry that says so.
     fn probe(&mut self) {
         let mut batch = self.batch();
-        batch.add(Entry {
+        let added = batch.add(Entry {
             at: self.now(),
             by: String::from("server"),
             action: String::from("recording again"),
             ..Entry::default()
         });
+        debug_assert!(added.is_ok(), "a small entry fits");
         self.finish(batch);
     }
 
@@ -301,8 +307,17 @@ pub(super) fn lock(messages: &Mutex<Receiver<Message>>) -> MutexGuard<'_, Receiv
 }
 
 impl Batch {
-    fn add(&mut self, entry: Entry) {
+    /// Takes in an entry, unless the journal has no room for one of its size: such a command alone is refused.
+    fn add(&mut self, entry: Entry) -> Result<(), Refusal> {
         let payload = entry.encode_to_vec();
+        if payload.len() > ENTRY_BYTES {
+            let (found, limit) = (payload.len(), ENTRY_BYTES);
+            return Err(Refusal::new(
+                Reason::TooLarge,
+                format!("the change has {found} bytes, expected at most {limit}; make it in several steps"),
+            )
+            .with("limit", limit));
+        }
         self.bytes += payload.len();
         let ends = entry.issued.as_ref().map_or(0, Issued::matters_until);
         let keys = self.draft.add(entry).to_vec();
@@ -312,6 +327,7 @@ impl Batch {
             keys,
             payload,
         });
+        Ok(())
     }
 }
 

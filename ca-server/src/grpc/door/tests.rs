@@ -118,6 +118,36 @@ async fn a_proxy_learns_no_reason_and_the_metric_has_it() {
 }
 
 #[tokio::test]
+async fn a_command_that_was_handed_over_holds_the_place_of_a_caller_that_hangs_up() {
+    let bench = Bench::new().await;
+    // As the store does with each command.
+    let handed_over = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hand_over = Arc::clone(&handed_over);
+    let service = service_fn(move |_: http::Request<Body>| {
+        let hand_over = Arc::clone(&hand_over);
+        async move {
+            hand_over
+                .lock()
+                .unwrap()
+                .push(Place::current().expect("a request has a place"));
+            std::future::pending::<()>().await;
+            Ok::<_, std::convert::Infallible>(Status::ok("").into_http::<Body>())
+        }
+    });
+    let door = door(&bench, Some(1)).layer(service);
+    let refused = async || {
+        let answer = tokio::time::timeout(Duration::ZERO, door.clone().oneshot(request(ISSUE, 0, &[]))).await;
+        answer.is_ok()
+    };
+    assert!(!refused().await, "the first is served until its caller hangs up");
+    assert!(refused().await);
+    assert_eq!(bench.count("signet_requests_in_flight"), 1);
+    handed_over.lock().unwrap().clear();
+    assert_eq!(bench.count("signet_requests_in_flight"), 0);
+    assert!(!refused().await);
+}
+
+#[tokio::test]
 async fn who_finds_no_place_is_told_when_to_come_back_and_a_place_is_free_after_its_answer() {
     let bench = Bench::new().await;
     let (release, wait) = tokio::sync::watch::channel(false);

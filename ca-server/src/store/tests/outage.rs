@@ -10,7 +10,7 @@ use journal::Record;
 
 use crate::store::journaled::Start;
 use crate::store::memory::Memory;
-use crate::store::tests::support::{HOUR, START, Subject, TestClock, ask};
+use crate::store::tests::support::{HOUR, START, Subject, TestClock, apply, ask};
 use crate::store::{Journaled, Medium, RowKey, RowKind, StoreError};
 
 /// Refuses to write while it is told to.
@@ -101,6 +101,20 @@ async fn it_recovers_by_itself_when_nobody_asks() {
     let head = subject.store.head().position;
     let entry = subject.store.entry(head).unwrap().unwrap();
     assert_eq!((entry.action.as_str(), entry.at), ("recording again", START));
+}
+
+#[test]
+fn a_change_that_is_too_large_for_the_journal_is_refused_alone() {
+    let (subject, _) = faulty();
+    let large = "x".repeat(journal::MAX_BATCH_BYTES);
+    let documents = [("large", large.as_str())];
+    let too_large = subject.store.submit(apply(&documents, false));
+    let (command, _) = subject.command(&ask("a", 1));
+    let other = subject.store.submit(command);
+    let refusal = too_large.blocking_recv().unwrap().unwrap_err();
+    assert_eq!(refusal.reason(), Reason::TooLarge, "{refusal}");
+    other.blocking_recv().unwrap().unwrap();
+    assert_eq!(*subject.store.health().borrow(), None);
 }
 
 #[test]
