@@ -1,10 +1,8 @@
-//! Walks a whole encoding and refuses whatever DER does not allow (X.690 sections 8, 10 and 11), before anything is read for its
-//! meaning: two readers of one certificate must not find two meanings in it.
+//! Walks a whole encoding and refuses whatever DER does not allow (X.690 sections 8, 10 and 11), before
+//! anything is read for its meaning: two readers of one certificate must not find two meanings in it.
 
 /// Deepest nesting; a certificate with a name in its CRL distribution point needs 12.
 const MAX_DEPTH: usize = 24;
-
-const CONSTRUCTED: u8 = 0x20;
 
 /// Why bytes are not DER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,12 +16,28 @@ impl DerError {
     }
 }
 
-/// Checks that `der` is exactly one element in DER, all the way down. The work is bounded by length times depth.
+/// Checks that `der` is exactly one element in DER, all the way down. The work is bounded by length times
+/// depth.
 pub fn check(der: &[u8]) -> Result<(), DerError> {
     match element(der, 0)? {
         [] => Ok(()),
         _ => Err(DerError("bytes follow the end")),
     }
+}
+
+/// Whether the elements of a SEQUENCE that [`check`] accepted all have this tag.
+pub(crate) fn has_only(tag: u8, sequence: &[u8]) -> bool {
+    let header = sequence.get(1..).and_then(|after_tag| length(after_tag).ok());
+    let Some((_, mut rest)) = header else {
+        return false;
+    };
+    while let Some((&found, after_tag)) = rest.split_first() {
+        match length(after_tag) {
+            Ok((skipped, value)) if found == tag && skipped <= value.len() => rest = &value[skipped..],
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// Checks the first element and returns the bytes that follow it.
@@ -37,14 +51,13 @@ fn element(bytes: &[u8], depth: usize) -> Result<&[u8], DerError> {
     }
     let (length, rest) = length(rest)?;
     let (value, rest) = rest.split_at_checked(length).ok_or(DerError("cut short"))?;
-    let universal = tag & 0xc0 == 0;
-    let constructed = tag & CONSTRUCTED != 0;
     match tag {
         0x30 | 0x31 => inside(value, depth)?,
-        _ if universal && constructed => return Err(DerError("constructed encoding of a primitive type")),
-        _ if universal => primitive(tag, value)?,
-        _ if constructed => inside(value, depth)?,
-        _ => {}
+        0xa0..=0xbe => inside(value, depth)?,
+        0x80..=0x9e => {}
+        0x00..=0x1e => primitive(tag, value)?,
+        0x20..=0x3e => return Err(DerError("constructed encoding of a primitive type")),
+        _ => return Err(DerError("tag that occurs in no certificate")),
     }
     Ok(rest)
 }
@@ -88,7 +101,9 @@ fn primitive(tag: u8, value: &[u8]) -> Result<(), DerError> {
         0x18 => (is_time(value, 14), "time is not YYYYMMDDhhmmssZ"),
         0x10 | 0x11 => (false, "primitive encoding of a constructed type"),
         0x00 => (false, "end-of-contents octets"),
-        _ => (true, ""),
+        // Octets, and strings from NumericString to BMPString.
+        0x04 | 0x12..=0x16 | 0x1a..=0x1c | 0x1e => (true, ""),
+        _ => (false, "tag that occurs in no certificate"),
     };
     if fine { Ok(()) } else { Err(DerError(rule)) }
 }
@@ -159,12 +174,22 @@ mod tests {
             (&[0x05, 0x85, 0, 0, 0, 0, 0], "length of more than four bytes"),
             (&[0x1f, 0x81, 0x01, 0x00], "tag of more than one byte"),
             (&[0x30, 0x03, 0x05, 0x00], "cut short"),
+            (&[0x43, 0x02, 0x07, 0x80], "tag that occurs in no certificate"),
+            (&[0x07, 0x01, 0x2a], "tag that occurs in no certificate"),
             (&[0x05, 0x00, 0x00], "bytes follow the end"),
             (&[], "cut short"),
         ] {
             assert_eq!(check(bytes), Err(DerError(why)), "{bytes:02x?}");
         }
         assert_eq!(check(&[0x30, 0x05, 0x01, 0x01, 0xff, 0x05, 0x00]), Ok(()));
+    }
+
+    #[test]
+    fn the_elements_of_a_sequence_have_one_tag() {
+        assert!(has_only(6, &[0x30, 0x06, 6, 1, 0x2a, 6, 1, 0x2a]));
+        assert!(!has_only(6, &[0x30, 0x06, 6, 1, 0x2a, 0x86, 1, 0x2a]));
+        assert!(!has_only(6, &[0x30, 0x03, 6, 2, 0x2a]));
+        assert!(!has_only(6, &[]));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::spiffe_id::Role;
 use crate::{KeyDigest, Serial, SpiffeId, Validity};
 
+pub(crate) mod names;
 pub(crate) mod read;
 
 /// Largest certificate that is parsed, in bytes of DER.
@@ -278,3 +279,6 @@ pub(crate) fn authority_id<'a>(
         Err(SvidError::NamesWorkload(id))
     }
 }
+
+#[cfg(test)]
+mod tests;

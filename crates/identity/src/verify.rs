@@ -1,9 +1,10 @@
-//! Judges a peer's certificate chain: RFC 5280 path validation against one trust bundle, then the rules of an X.509-SVID
-//! (X509-SVID section 5). Used by the server for its clients and by clients for servers and peers.
+//! Verifies a peer's certificate chain: RFC 5280 path validation against one trust bundle, then the rules of
+//! an X.509-SVID (X509-SVID section 5). Used by the server for its clients and by clients for servers and
+//! peers.
 //!
-//! rustls-webpki finds the path: names, signatures, validity, path lengths, extended key usage and name constraints below the trust
-//! anchor. The other rules of OpenSSL and Go, which it leaves to its caller, are in `signer` and are applied to each path that it
-//! finds. `tests/chains` compares the result with all three.
+//! rustls-webpki finds the path: names, signatures, validity, path lengths, extended key usage and name
+//! constraints below the trust anchor. The other rules of OpenSSL and Go, which it leaves to its caller, are
+//! in `signer` and are applied to each path that it finds. `tests/chains` compares the result with all three.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -13,15 +14,16 @@ use time::OffsetDateTime;
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::certificate::X509Certificate;
 
-use self::signer::{Signer, authority_key};
+use self::signer::{Signer, authority_key, check_leaf};
 use crate::leaf::{Leaf, LeafError, SvidError, read};
 use crate::validity::moment;
 use crate::{Reason, SpiffeId, TrustBundle, TrustDomain};
 
 /// Most certificates in a chain that is looked at, the leaf included.
 pub const MAX_CHAIN: usize = 8;
-/// Most different certificates with the same subject in a chain. Each is another path to try, and the number of paths is the product of
-/// such choices: seven certificates with one name are 8 659 paths. Three allow for a key and two cross-signatures.
+/// Most different certificates with the same subject in a chain. Each is another path to try, and the number
+/// of paths is the product of such choices: seven certificates with one name are 8 659 paths. Three allow for
+/// a key and two cross-signatures.
 pub const MAX_ALTERNATIVES: usize = 3;
 
 mod signer;
@@ -51,11 +53,12 @@ pub struct PeerVerifier {
     chains: ChainVerifier,
 }
 
-/// Trust anchors without a trust domain: judges paths, not identities. For factory certificates of a foreign CA.
+/// Trust anchors without a trust domain: judges paths, not identities. For factory certificates of a foreign
+/// CA.
 #[derive(Clone, Debug)]
 pub struct ChainVerifier {
     anchors: Vec<TrustAnchor<'static>>,
-    /// What the certificate of each anchor says, at the same position; or why it cannot be read.
+    /// The rules of each anchor's certificate, at the same position; or why it cannot be read.
     roots: Vec<Result<Signer<'static>, LeafError>>,
 }
 
@@ -215,7 +218,6 @@ impl ChainVerifier {
             self.examine(path, &presented, usage, now, trust_domain)
                 .map_err(|error| {
                     refused.set(Some(error));
-                    // The least specific error, so that any other path's error is reported before it.
                     webpki::Error::UnknownIssuer
                 })
         };
@@ -234,8 +236,9 @@ impl ChainVerifier {
         });
         match (found, refused.take()) {
             (Ok(()), _) => Ok(leaf),
-            (Err(webpki::Error::UnknownIssuer), Some(error)) => Err(error),
-            (Err(error), _) => Err(path_error(&error, usage.purpose(), now)),
+            // A path whose signatures are good was refused: that says more than the errors of other paths.
+            (Err(_), Some(error)) => Err(error),
+            (Err(error), None) => Err(path_error(&error, usage.purpose(), now)),
         }
     }
 
@@ -251,6 +254,7 @@ impl ChainVerifier {
         let untrusted = |what: &str, why: &dyn std::fmt::Display| VerifyError::Untrusted {
             why: format!("the certificate of {what} {why}"),
         };
+        check_leaf(&presented.leaf).map_err(|why| untrusted("the leaf", &why))?;
         let mut below = &presented.leaf;
         let mut count = 0;
         for found in path.intermediate_certificates() {

@@ -1,8 +1,10 @@
-//! Reads the facts of a certificate from DER (RFC 5280 section 4). x509-parser passes over trailing bytes within extensions, names that it
-//! cannot read and extensions that occur twice; other validators refuse such a certificate, so it is refused here, too.
+//! Reads the facts of a certificate from DER (RFC 5280 section 4). x509-parser passes over trailing bytes
+//! within extensions, names that it cannot read and extensions that occur twice; other validators refuse such
+//! a certificate, so it is refused here, too.
 
 use std::net::IpAddr;
 
+use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::certificate::X509Certificate;
@@ -11,18 +13,21 @@ use x509_parser::extensions::{
 };
 use x509_parser::prelude::FromDer;
 
-use super::{ExtendedUsage, KeyUsage, Leaf, LeafError, MAX_BYTES};
+use super::{ExtendedUsage, KeyUsage, Leaf, LeafError, MAX_BYTES, names};
 use crate::{KeyDigest, Serial, Validity, der};
 
 /// Content of the object identifier id-on-hardwareModuleName, 1.3.6.1.5.5.7.8.4 (RFC 4108 section 5).
 const HARDWARE_MODULE_NAME: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 8, 4];
+
+/// The tag of an OBJECT IDENTIFIER.
+const OBJECT_IDENTIFIER: u8 = 0x06;
 
 #[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err by name")]
 fn wrong(why: impl ToString) -> LeafError {
     LeafError { why: why.to_string() }
 }
 
-/// Parses one certificate whose every known extension can be read.
+/// Parses one certificate that has one meaning, and whose every known extension can be read.
 pub(crate) fn certificate(der: &[u8]) -> Result<X509Certificate<'_>, LeafError> {
     if der.len() > MAX_BYTES {
         return Err(wrong(format!("{} bytes, more than {MAX_BYTES}", der.len())));
@@ -32,6 +37,9 @@ pub(crate) fn certificate(der: &[u8]) -> Result<X509Certificate<'_>, LeafError> 
         return Err(wrong(format!("{} trailing bytes", rest.len())));
     }
     der::check(der).map_err(wrong)?;
+    // x509-parser ignores the class of a tag, the version, and one of two signature algorithms, so it may
+    // read extensions where other validators read none.
+    webpki::anchor_from_trusted_cert(&CertificateDer::from(der)).map_err(wrong)?;
     let mut kinds: Vec<&[u8]> = cert.extensions().iter().map(|e| e.oid.as_bytes()).collect();
     kinds.sort_unstable();
     if kinds.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -53,29 +61,14 @@ fn check_extension(extension: &X509Extension<'_>) -> Result<(), String> {
     }
     der::check(extension.value).map_err(|e| e.to_string())?;
     match parsed {
-        ParsedExtension::SubjectAlternativeName(names) => check_names(&names.general_names),
+        ParsedExtension::SubjectAlternativeName(names) => names::check_names(&names.general_names),
+        ParsedExtension::NameConstraints(limits) => names::check_constraints(limits),
         ParsedExtension::BasicConstraints(constraints) => check_constraints(constraints),
         ParsedExtension::AuthorityKeyIdentifier(id) => check_authority_key(id),
-        _ => Ok(()),
-    }
-}
-
-/// RFC 5280 section 4.2.1.6: at least one name; strings of ASCII; addresses of 4 or 16 octets.
-fn check_names(names: &[GeneralName<'_>]) -> Result<(), String> {
-    if names.is_empty() {
-        return Err("no name in it".to_owned());
-    }
-    let fits = |name: &GeneralName<'_>| match name {
-        GeneralName::URI(text) | GeneralName::DNSName(text) | GeneralName::RFC822Name(text) => {
-            text.is_ascii()
+        ParsedExtension::ExtendedKeyUsage(_) if !der::has_only(OBJECT_IDENTIFIER, extension.value) => {
+            Err("a purpose in it is not an object identifier".to_owned())
         }
-        GeneralName::IPAddress(octets) => matches!(octets.len(), 4 | 16),
-        GeneralName::Invalid(..) => false,
-        _ => true,
-    };
-    match names.iter().find(|name| !fits(name)) {
-        Some(_) => Err("a name in it is malformed".to_owned()),
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -209,8 +202,8 @@ fn other_usages(usage: &ExtendedKeyUsage<'_>) -> Vec<String> {
         .collect()
 }
 
-/// The second member of `HardwareModuleName ::= SEQUENCE { hwType OBJECT IDENTIFIER, hwSerialNum OCTET STRING }`, which
-/// stands explicitly tagged in an otherName.
+/// The second member of `HardwareModuleName ::= SEQUENCE { hwType OBJECT IDENTIFIER, hwSerialNum OCTET STRING
+/// }`, which stands explicitly tagged in an otherName.
 fn hardware_serial(other_name: &[u8]) -> Option<String> {
     let (_, tagged) = Any::from_der(other_name).ok()?;
     let content = if tagged.tag() == Tag::Sequence {

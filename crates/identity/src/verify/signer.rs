@@ -1,17 +1,17 @@
-//! What path validation needs to know of the certificates above a leaf and rustls-webpki does not look at: key usage, key identifiers,
-//! SPIFFE IDs, and everything that the certificate of a trust anchor says besides its name and key. OpenSSL and Go hold a trust anchor to
-//! its certificate, so its validity, path length and usages apply here, too.
+//! The rules of path validation that rustls-webpki leaves to its caller: key usage, key identifiers and
+//! SPIFFE IDs of signing certificates, and all fields of a trust anchor's certificate other than its name and
+//! key. OpenSSL and Go apply the validity, path length and usages of that certificate, so they apply here,
+//! too.
 
 use std::borrow::Cow;
 
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{
-    AuthorityKeyIdentifier, ExtendedKeyUsage, GeneralName, ParsedExtension, X509Extension,
-};
+use x509_parser::extensions::{AuthorityKeyIdentifier, GeneralName, ParsedExtension, X509Extension};
 use x509_parser::x509::X509Version;
 
 use super::{Usage, VerifyError};
+use crate::leaf::names::are_compared;
 use crate::leaf::{LeafError, authority_id, read};
 use crate::{SpiffeId, TrustDomain};
 
@@ -20,7 +20,8 @@ use crate::{SpiffeId, TrustDomain};
 pub(super) struct Signer<'a> {
     /// The first rule that keeps it from signing anything, as the end of a sentence.
     refusal: Option<&'static str>,
-    /// Likewise, of a rule that does not apply to trust anchors (RFC 5280 section 6.1: they are a name and a key).
+    /// Likewise, of a rule that does not apply to trust anchors (RFC 5280 section 6.1: they are a name and a
+    /// key).
     profile_refusal: Option<&'static str>,
     not_before: i64,
     not_after: i64,
@@ -32,7 +33,7 @@ pub(super) struct Signer<'a> {
     identifiers: Identifiers<'a>,
 }
 
-/// By what the certificates that it signed refer to it (RFC 5280 section 4.2.1.1).
+/// The identifiers by which the certificates that it signed refer to it (RFC 5280 section 4.2.1.1).
 #[derive(Clone, Debug)]
 struct Identifiers<'a> {
     subject_key_id: Option<Cow<'a, [u8]>>,
@@ -62,20 +63,20 @@ impl<'a> Signer<'a> {
                 serial: Cow::Borrowed(cert.raw_serial()),
             },
         };
-        let mut is_ca = false;
-        let mut key_usage = None;
-        let mut constraints_critical = false;
+        let mut signing = SigningExtensions::default();
         for extension in cert.extensions() {
             match extension.parsed_extension() {
                 ParsedExtension::BasicConstraints(constraints) => {
-                    is_ca = constraints.ca;
+                    signing.is_ca = constraints.ca;
+                    signing.constraints_critical = extension.critical;
                     signer.path_length = constraints.path_len_constraint;
-                    constraints_critical = extension.critical;
                 }
                 ParsedExtension::KeyUsage(usage) => {
-                    key_usage = Some((usage.key_cert_sign(), extension.critical));
+                    signing.key_usage = Some((usage.key_cert_sign(), extension.critical));
                 }
-                ParsedExtension::ExtendedKeyUsage(usage) => signer.limit_usage(usage),
+                ParsedExtension::ExtendedKeyUsage(usage) => {
+                    (signer.server, signer.client) = (usage.server_auth, usage.client_auth);
+                }
                 ParsedExtension::SubjectAlternativeName(names) => {
                     let uris = names.general_names.iter().filter_map(|name| match name {
                         GeneralName::URI(uri) => Some(*uri),
@@ -89,49 +90,9 @@ impl<'a> Signer<'a> {
                 _ => {}
             }
         }
-        let first =
-            |rules: &[(bool, &'static str)]| rules.iter().find(|(broken, _)| *broken).map(|(_, why)| *why);
-        signer.refusal = first(&[
-            (
-                cert.version() != X509Version::V3,
-                "is not an X.509 v3 certificate",
-            ),
-            (!is_ca, "is not a CA"),
-            (
-                key_usage.is_some_and(|(sign, _)| !sign),
-                "has a key usage without keyCertSign",
-            ),
-            (cert.subject().iter().next().is_none(), "has no subject"),
-            (
-                read::is_negative(cert.raw_serial()),
-                "has a negative serial number",
-            ),
-            (
-                cert.signature_algorithm != cert.tbs_certificate.signature,
-                "names two signature algorithms",
-            ),
-            (
-                cert.extensions().iter().any(is_unprocessed),
-                "has a critical extension that is not processed",
-            ),
-        ]);
-        signer.profile_refusal = first(&[
-            (key_usage.is_none(), "has no key usage"),
-            (
-                key_usage.is_some_and(|(_, critical)| !critical),
-                "has a key usage that is not critical",
-            ),
-            (
-                !constraints_critical,
-                "has basic constraints that are not critical",
-            ),
-        ]);
+        signer.refusal = signing.refusal(cert);
+        signer.profile_refusal = signing.profile_refusal(cert);
         signer
-    }
-
-    fn limit_usage(&mut self, usage: &ExtendedKeyUsage<'_>) {
-        self.server = usage.server_auth;
-        self.client = usage.client_auth;
     }
 
     /// Whether it may be above leaves of this trust domain, whether as a trust anchor or not.
@@ -148,7 +109,8 @@ impl<'a> Signer<'a> {
         }
     }
 
-    /// Whether it has what RFC 5280 section 4.2 and X509-SVID section 4 ask of a certificate below a trust anchor.
+    /// Whether it has what RFC 5280 section 4.2 and X509-SVID section 4 ask of a certificate below a trust
+    /// anchor.
     pub(super) fn check_profile(&self) -> Result<(), String> {
         match self.profile_refusal {
             Some(why) => Err(why.to_owned()),
@@ -193,7 +155,8 @@ impl<'a> Signer<'a> {
         }
     }
 
-    /// Whether a certificate's authority key identifier is this one's, where both say.
+    /// Whether a certificate's authority key identifier is compatible with this one; a field that either
+    /// lacks is not compared.
     pub(super) fn is_named_by(&self, child: Option<&AuthorityKeyIdentifier<'_>>) -> bool {
         let Some(named) = child else { return true };
         let own = &self.identifiers;
@@ -234,6 +197,65 @@ impl<'a> Signer<'a> {
     }
 }
 
+/// The extensions of a certificate that permit its key to sign others.
+#[derive(Default)]
+struct SigningExtensions {
+    is_ca: bool,
+    constraints_critical: bool,
+    /// Whether it has keyCertSign, and whether it is critical.
+    key_usage: Option<(bool, bool)>,
+}
+
+impl SigningExtensions {
+    fn refusal(&self, cert: &X509Certificate<'_>) -> Option<&'static str> {
+        first(&[
+            (
+                cert.version() != X509Version::V3,
+                "is not an X.509 v3 certificate",
+            ),
+            (!self.is_ca, "is not a CA"),
+            (
+                self.key_usage.is_some_and(|(signs, _)| !signs),
+                "has a key usage without keyCertSign",
+            ),
+            (cert.subject().iter().next().is_none(), "has no subject"),
+            (
+                read::is_negative(cert.raw_serial()),
+                "has a negative serial number",
+            ),
+            (
+                cert.extensions().iter().any(is_unprocessed),
+                "has a critical extension that is not processed",
+            ),
+        ])
+    }
+
+    fn profile_refusal(&self, cert: &X509Certificate<'_>) -> Option<&'static str> {
+        first(&[
+            (self.key_usage.is_none(), "has no key usage"),
+            (
+                self.key_usage.is_some_and(|(_, critical)| !critical),
+                "has a key usage that is not critical",
+            ),
+            (
+                !self.constraints_critical,
+                "has basic constraints that are not critical",
+            ),
+            (
+                cert.extensions().iter().any(requires_policy),
+                "requires certificate policies, which are not processed",
+            ),
+        ])
+    }
+}
+
+fn first(rules: &[(bool, &'static str)]) -> Option<&'static str> {
+    rules
+        .iter()
+        .find(|(is_broken, _)| *is_broken)
+        .map(|(_, why)| *why)
+}
+
 /// The certificate's authority key identifier.
 pub(super) fn authority_key<'c, 'a>(cert: &'c X509Certificate<'a>) -> Option<&'c AuthorityKeyIdentifier<'a>> {
     cert.extensions()
@@ -244,18 +266,45 @@ pub(super) fn authority_key<'c, 'a>(cert: &'c X509Certificate<'a>) -> Option<&'c
         })
 }
 
-/// RFC 5280 section 4.2: a critical extension that is not processed makes a certificate unusable. Policies restrict nothing, because no
-/// policy is asked for, unless another extension makes one mandatory.
+/// Whether a leaf has no extension that only certificates above it may have, or that is not processed.
+pub(super) fn check_leaf(cert: &X509Certificate<'_>) -> Result<(), &'static str> {
+    let limits_names = |extension: &X509Extension<'_>| {
+        let is_limit = matches!(extension.parsed_extension(), ParsedExtension::NameConstraints(_));
+        extension.critical && is_limit
+    };
+    if cert.extensions().iter().any(limits_names) {
+        return Err("has critical name constraints");
+    }
+    if cert.extensions().iter().any(requires_policy) {
+        return Err("requires certificate policies, which are not processed");
+    }
+    Ok(())
+}
+
+/// Whether the path is valid only for some certificate policy (RFC 5280 section 4.2.1.11).
+fn requires_policy(extension: &X509Extension<'_>) -> bool {
+    match extension.parsed_extension() {
+        ParsedExtension::PolicyConstraints(limits) => limits.require_explicit_policy.is_some(),
+        _ => false,
+    }
+}
+
+/// RFC 5280 section 4.2: a critical extension that is not processed makes a certificate unusable, and so do
+/// name constraints of a kind that is not compared with names. Policies of a trust anchor restrict nothing;
+/// below it, webpki refuses those that are critical.
 fn is_unprocessed(extension: &X509Extension<'_>) -> bool {
-    let processed = matches!(
-        extension.parsed_extension(),
+    let processed = match extension.parsed_extension() {
+        ParsedExtension::NameConstraints(limits) => are_compared(limits),
         ParsedExtension::BasicConstraints(_)
-            | ParsedExtension::KeyUsage(_)
-            | ParsedExtension::ExtendedKeyUsage(_)
-            | ParsedExtension::SubjectAlternativeName(_)
-            | ParsedExtension::NameConstraints(_)
-            | ParsedExtension::CRLDistributionPoints(_)
-            | ParsedExtension::CertificatePolicies(_)
-    );
+        | ParsedExtension::KeyUsage(_)
+        | ParsedExtension::ExtendedKeyUsage(_)
+        | ParsedExtension::SubjectAlternativeName(_)
+        | ParsedExtension::CRLDistributionPoints(_)
+        | ParsedExtension::CertificatePolicies(_)
+        | ParsedExtension::PolicyConstraints(_)
+        | ParsedExtension::PolicyMappings(_)
+        | ParsedExtension::InhibitAnyPolicy(_) => true,
+        _ => false,
+    };
     extension.critical && !processed
 }

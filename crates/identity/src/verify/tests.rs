@@ -453,3 +453,33 @@ fn a_leaf_without_a_subject_has_critical_names() {
         Err(SvidError::NamesNotCritical)
     );
 }
+
+#[test]
+fn name_constraints_and_required_policies_of_a_leaf_or_an_intermediate_are_not_passed_over() {
+    let mesh = mesh();
+    let limited = |p: &mut CertificateParams| {
+        let mut limits = rcgen::CustomExtension::from_oid_content(
+            &[2, 5, 29, 30],
+            vec![0x30, 7, 0xa0, 5, 0x30, 3, 0x82, 1, b'a'],
+        );
+        limits.set_criticality(true);
+        p.custom_extensions.push(limits);
+    };
+    let policy = |p: &mut CertificateParams| {
+        let value = vec![0x30, 3, 0x80, 1, 0];
+        let extension = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 36], value);
+        p.custom_extensions.push(extension);
+    };
+    for (refused, why) in [
+        (mesh.judge("spiffe://td/x", limited), "critical name constraints"),
+        (
+            mesh.judge("spiffe://td/x", policy),
+            "requires certificate policies",
+        ),
+    ] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    let signer = ca("spiffe://td", Some(&mesh.root), policy);
+    verify_below(&[&mesh.root, &signer], Usage::Client).unwrap_err();
+}
