@@ -13,7 +13,7 @@ demo: ## root, authority, workloads, a proxy and a device on real processes; abo
 	docs/demo/identity.sh
 
 test: ## all tests, also against foreign programs, which it installs; about 10 minutes at first
-	@.ci/need
+	@.ci/need tests
 	cargo test --workspace --doc
 	cargo test --workspace --lib --bins --examples --tests
 

@@ -7,6 +7,7 @@
 
 mod admin_callers;
 mod authority;
+mod chains;
 mod client_clocks;
 mod client_files;
 mod clock;

@@ -1,0 +1,3 @@
+module signet.test/verify
+
+go 1.24
