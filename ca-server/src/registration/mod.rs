@@ -68,8 +68,8 @@ impl Registrations {
         self.server_names.iter().any(|ours| ours == name)
     }
 
-    /// The registrations that the store holds now. Other changes of the store, such as revocations, cost
-    /// nothing here.
+    /// The registrations that the store holds now; the caller must not hold the store's state. Other changes
+    /// of the store, such as revocations, cost nothing here.
     pub fn current(&self) -> Arc<RegistrationSet> {
         let compiled = self.compiled.load();
         if compiled.changes == self.store.read().registration_changes().count() {

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use super::origin::origin_of;
 use crate::caller::{Attested, Bearer, ForeignCertificate, OwnCertificate, TokenProof, VerifiedJwt};
 use crate::registration::{Registered, RegistrationSet, Registrations};
+use crate::store::{TOKEN_REGISTRATION_NAMESPACE, TOKEN_REGISTRATION_PREFIX};
 
 pub(super) struct Candidate {
     pub(super) spiffe_id: SpiffeId,
@@ -229,7 +230,7 @@ impl Registrations {
             .with("name", name));
         }
         let life = match origin.life {
-            0 if origin.method == "token" => self.life_of_token(&origin.subject),
+            0 if is_made_for(&issued.registration, &origin.subject) => self.life_of_token(&origin.subject),
             life => life,
         };
         Ok(Candidate {
@@ -244,10 +245,7 @@ impl Registrations {
     /// under a registration made for the token were until the limit applied to them, too; 0: none.
     fn life_of_token(&self, id: &str) -> u64 {
         let state = self.store.read();
-        state
-            .token(id)
-            .filter(|row| row.made_registration)
-            .map_or(0, |row| row.life)
+        state.token(id).map_or(0, |row| row.life)
     }
 }
 
@@ -273,6 +271,14 @@ fn candidate(spiffe_id: SpiffeId, registered: &Arc<Registered>) -> Candidate {
         registered: Arc::clone(registered),
         terms: Terms::default(),
     }
+}
+
+/// Whether the registration `full_name` is the one that this token brought along.
+fn is_made_for(full_name: &str, token_id: &str) -> bool {
+    let name = full_name
+        .strip_prefix(TOKEN_REGISTRATION_NAMESPACE)
+        .and_then(|rest| rest.strip_prefix('/'));
+    name.and_then(|name| name.strip_prefix(TOKEN_REGISTRATION_PREFIX)) == Some(token_id)
 }
 
 fn gone(id: &SpiffeId, registration: &str) -> Refusal {
