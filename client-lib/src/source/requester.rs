@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::{Fingerprint, KeyDigest, Reason, TrustBundle};
+use proto::Refusal;
 
 use super::files::Files;
 use crate::boot_time::{BootTime, Reading};
@@ -34,6 +35,8 @@ pub(super) struct Requester {
     enrolled_with: Option<Fingerprint>,
     /// A join token that the CA refused.
     rejected: Option<Fingerprint>,
+    /// The refusal of a certificate that was revoked, with the proof that it came from.
+    revoked: Option<(Fingerprint, Refusal)>,
 }
 
 /// A key since its first use.
@@ -66,6 +69,7 @@ impl Requester {
             used: Vec::new(),
             enrolled_with: None,
             rejected: None,
+            revoked: None,
         }
     }
 
@@ -92,6 +96,9 @@ impl Requester {
             Err(Error::Refused(refusal)) if calls_for_enrolment(refusal.reason()) => refusal,
             result => return result,
         };
+        if let (Reason::CertificateRevoked, Some(proof)) = (refusal.reason(), self.enrolled_with) {
+            self.revoked = Some((proof, refusal.clone()));
+        }
         if !self.may_enrol(own, refusal.reason()) {
             return Err(refusal.into());
         }
@@ -109,6 +116,10 @@ impl Requester {
 
     async fn enrol(&mut self, keys: KeyStorage) -> Result<Snapshot, Error> {
         let fingerprint = self.proof.fingerprint()?;
+        // Nor does it help when the revoked certificate has expired.
+        if let Some((_, refusal)) = self.revoked.as_ref().filter(|(proof, _)| *proof == fingerprint) {
+            return Err(refusal.clone().into());
+        }
         let key = self.key(keys).await?;
         let request = key.request(self.wish.spiffe_id.as_ref(), &self.wish.dns_names)?;
         let issued = self.ca.issue(&self.proof, &request, &self.wish).await;

@@ -223,7 +223,7 @@ async fn a_refused_renewal_does_not_spend_a_token_again() {
 async fn a_revoked_identity_enrols_again_only_with_a_new_proof() {
     let fake = FakeCa::start().await;
     fake.set(|state| {
-        state.life = Duration::from_secs(10);
+        state.life = Duration::from_secs(4);
         state.refuse_renewals = Some(Refusal::new(Reason::CertificateRevoked, "revoked"));
     });
     let place = tempfile::tempdir().unwrap();
@@ -233,6 +233,9 @@ async fn a_revoked_identity_enrols_again_only_with_a_new_proof() {
     let source = builder.start().await.unwrap();
     until(&source, "a refusal", |status| status.renewal_error.is_some()).await;
     let bearers = || fake.requests().iter().filter(|s| s.bearer.is_some()).count();
+    let end = source.svid().leaf().validity().not_after();
+    let lapsed = |_: &Status| OffsetDateTime::now_utc() > end + time::Duration::seconds(2);
+    until(&source, "the expiry", lapsed).await;
     assert_eq!(bearers(), 1, "the old proof was used again");
     std::fs::write(&jwt, "d.e.f").unwrap();
     until(&source, "an enrolment", |status| status.rotations >= 1).await;
