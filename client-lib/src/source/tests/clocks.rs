@@ -35,7 +35,7 @@ async fn a_client_whose_clock_is_ahead_by_more_than_a_life_enrols_once_and_renew
         let requests = fake.requests()[asked..].to_vec();
         assert_eq!(requests.len(), 3, "{by}");
         assert!(requests[1..].iter().all(|seen| seen.bearer.is_none()), "{by}");
-        assert!(elapsed >= Duration::from_millis(3_600), "{by}: {elapsed:?}");
+        assert!(elapsed >= Duration::from_secs(3), "{by}: {elapsed:?}");
         let skew = source.status().borrow().clock_skew.unwrap();
         assert!(
             (skew.wall - skew.ca - by).abs() < time::Duration::seconds(5),

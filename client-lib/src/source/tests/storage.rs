@@ -74,6 +74,23 @@ async fn a_folder_that_cannot_be_written_does_not_stop_renewal_and_is_written_wh
 }
 
 #[tokio::test]
+async fn a_write_that_failed_is_repeated_without_waiting_for_the_next_certificate() {
+    let fake = FakeCa::start().await;
+    let place = Place::new();
+    let builder = X509Source::builder(Proof::token(fake.token())).folder(place.web());
+    let source = builder.start().await.unwrap();
+    place.take_away();
+    let next = fake.root.bundle().with_sequence(5);
+    fake.bundle.send_replace(next);
+    until(&source, "a failed write", |s| s.storage_error.is_some()).await;
+    place.give_back();
+    until(&source, "the write", |s| s.storage_error.is_none()).await;
+    let stored = Folder::new(place.web()).unwrap().read().unwrap().unwrap();
+    assert_eq!(stored.bundle.sequence(), 5);
+    assert_eq!(source.status().borrow().rotations, 0);
+}
+
+#[tokio::test]
 async fn a_certificate_that_cannot_be_stored_costs_one_key_each_and_leaves_no_folder_behind() {
     let fake = FakeCa::start().await;
     fake.set(|state| state.life = Duration::from_secs(4));
