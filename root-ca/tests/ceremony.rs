@@ -285,6 +285,11 @@ fn what_the_root_does_not_sign_is_told() {
     );
     place.csr("example.org");
     assert!(place.refused(&format!("{sign} --life 6y")).contains("too long"));
+    assert!(
+        place
+            .refused(&format!("{sign} --life 6y --max-life 200y"))
+            .contains("--max-life")
+    );
     fs::remove_file(place.path("root/root-key.pem")).unwrap();
     let error = json(&place.refused(&format!("{sign} -o json")));
     assert_eq!(error["error"]["reason"], "NOT_FOUND");

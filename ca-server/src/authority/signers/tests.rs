@@ -49,8 +49,21 @@ fn params(name: &str, life: Duration) -> CertificateParams {
 
 impl Company {
     fn new(name: &str) -> Self {
+        Self::of(params(name, 1000 * DAY))
+    }
+
+    /// Its root permits DNS names under this one.
+    fn constrained(name: &str, permitted: &str) -> Self {
+        let mut params = params(name, 1000 * DAY);
+        params.name_constraints = Some(rcgen::NameConstraints {
+            permitted_subtrees: vec![rcgen::GeneralSubtree::DnsName(permitted.to_owned())],
+            excluded_subtrees: Vec::new(),
+        });
+        Self::of(params)
+    }
+
+    fn of(params: CertificateParams) -> Self {
         let key = KeyPair::generate().unwrap();
-        let params = params(name, 1000 * DAY);
         let root = params.self_signed(&key).unwrap().der().clone();
         Self {
             issuer: Issuer::new(params, key),
@@ -217,6 +230,37 @@ async fn an_unchanged_authority_keeps_its_loaded_key_and_a_reloaded_one_signs_al
         (loaded.validity(), loaded.generation())
     );
     assert_eq!(restarted.bundle().roots(), bench.signers.bundle().roots());
+}
+
+#[tokio::test]
+async fn an_authority_that_excludes_a_new_name_of_the_server_is_loaded_and_reports_it() {
+    let bench = bench().await;
+    let company = Company::constrained("Company root", "corp.example");
+    company.renew(&bench, "Company sub-CA", 300 * DAY).await;
+    let trouble = |names: &'static str| async {
+        let row = InstanceRow {
+            trust_domain: "example.org".to_owned(),
+            server_names: vec![names.to_owned()],
+        };
+        bench.submit(Command::Instance(row)).await;
+        let restarted = Signers::new(
+            bench.signers.trust_domain().clone(),
+            bench.signers.keys().clone(),
+            None,
+        );
+        restarted.follow(bench.store.as_ref(), bench.now()).unwrap();
+        let set = restarted.current();
+        set.active().unwrap().trouble().map(str::to_owned)
+    };
+    assert_eq!(trouble("ca.corp.example").await, None);
+    let why = trouble("ca.other.example").await.unwrap();
+    for part in [
+        "the root (CN=Company root)",
+        "nameConstraints",
+        "ca.other.example",
+    ] {
+        assert!(why.contains(part), "{why}");
+    }
 }
 
 #[tokio::test]
