@@ -62,6 +62,9 @@ impl Crls {
             changed.mark_unchanged();
             signers.mark_unchanged();
             disputes.mark_unchanged();
+            // The change may be an activation that reached this task first: its signer must have a list now, not in an hour.
+            // An authority that cannot be loaded is reported by the task that keeps the server's certificate.
+            let _ = self.signers.follow(self.store.as_ref(), self.clock.now());
             let pause = match self.update().await {
                 Ok(()) => RENEWAL / 12,
                 Err(refusal) => {

@@ -165,6 +165,47 @@ async fn another_certificate_for_the_key_of_the_active_authority_is_in_service_i
 }
 
 #[tokio::test]
+async fn a_crl_is_remade_for_an_activation_that_its_task_sees_first() {
+    let bench = bench().await;
+    let crls = Arc::new(Crls::new(
+        Arc::clone(&bench.store),
+        Arc::clone(&bench.signers),
+        bench.judge().clock,
+    ));
+    let (_disputes, no_dispute) = watch::channel(None);
+    let keeping = Arc::clone(&crls);
+    let task = tokio::spawn(async move { keeping.keep(no_dispute).await });
+    let company = Company::new("Company root");
+    let certificate = company.certify(&bench, "Company sub-CA", 300 * DAY);
+    let key_id = bench.signers.current().active().unwrap().key_id().to_vec();
+    // Only the store knows of it.
+    bench
+        .submit(Command::PutAuthority {
+            row: AuthorityRow {
+                key_id: key_id.clone(),
+                chain: vec![certificate.to_vec()],
+                root: company.root.to_vec(),
+                ..AuthorityRow::default()
+            },
+            by: "test".to_owned(),
+        })
+        .await;
+    let name = b"Company sub-CA";
+    let renewed = async {
+        while !crls
+            .crl(&key_id)
+            .is_some_and(|crl| crl.windows(name.len()).any(|window| window == name))
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), renewed)
+        .await
+        .unwrap();
+    task.abort();
+}
+
+#[tokio::test]
 async fn a_repeated_answer_comes_with_the_chain_under_which_its_leaf_was_signed() {
     let bench = bench().await;
     let token = bench.token("t", A, "a", |_| ()).await;
