@@ -52,15 +52,12 @@ impl Crls {
         }
     }
 
-    /// Brings every authority's list up to date, now, after each change of the store or of the authorities, and after each
-    /// dispute over the time, until the server stops.
+    /// Brings every authority's list up to date, now, after each change of the store and after each dispute over the
+    /// time, until the server stops.
     pub async fn keep(&self, mut disputes: watch::Receiver<Option<Dispute>>) {
         let mut changed = self.store.changed();
-        // They follow the store, so they may change after it was looked at here.
-        let mut signers = self.signers.changes();
         loop {
             changed.mark_unchanged();
-            signers.mark_unchanged();
             disputes.mark_unchanged();
             // The change may be an activation that reached this task first: its signer must have a list now, not in an hour.
             // An authority that cannot be loaded is reported by the task that keeps the server's certificate.
@@ -74,7 +71,6 @@ impl Crls {
             };
             tokio::select! {
                 alive = changed.changed() => if alive.is_err() { return },
-                alive = signers.changed() => if alive.is_err() { return },
                 alive = disputes.changed() => if alive.is_err() { return },
                 () = tokio::time::sleep(pause) => {}
             }
@@ -216,40 +212,6 @@ mod tests {
         bench.signers.follow(bench.store.as_ref(), bench.now()).unwrap();
         crls.update().await.unwrap();
         assert!(crls.crl(&old).is_none() && crls.crl(&key_id(&bench)).is_some());
-    }
-
-    #[tokio::test]
-    async fn an_authority_that_is_loaded_after_the_store_was_looked_at_gets_its_list() {
-        let bench = Bench::new().await;
-        let (domain, keys) = (bench.signers.trust_domain().clone(), bench.signers.keys().clone());
-        let late = Arc::new(Signers::new(domain, keys, None));
-        late.follow(bench.store.as_ref(), bench.now()).unwrap();
-        let crls = Arc::new(Crls::new(
-            Arc::clone(&bench.store),
-            Arc::clone(&late),
-            Arc::new(At(NOW)),
-        ));
-        let (_disputes, undisputed) = watch::channel(None);
-        let keeping = tokio::spawn({
-            let crls = Arc::clone(&crls);
-            async move { crls.keep(undisputed).await }
-        });
-        bench.renew_authority().await;
-        // The change of the store is looked at while the authorities are still the old ones.
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        late.follow(bench.store.as_ref(), bench.now()).unwrap();
-        let key_id = late.current().active().unwrap().key_id().to_vec();
-        let listed = async {
-            while crls.crl(&key_id).is_none() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), listed)
-            .await
-            .unwrap();
-        keeping.abort();
     }
 
     /// A clock whose time a test sets, and disputes.

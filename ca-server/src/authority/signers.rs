@@ -164,8 +164,6 @@ pub struct Signers {
     crl_base_url: Option<CrlBaseUrl>,
     set: ArcSwap<SignerSet>,
     bundle: watch::Sender<Arc<TrustBundle>>,
-    /// Reports each set of authorities that differs from the one before it.
-    changes: watch::Sender<()>,
     /// One takes over at a time: whoever read the store first must not have the last word.
     following: Mutex<()>,
 }
@@ -180,7 +178,6 @@ impl Signers {
             crl_base_url,
             set: ArcSwap::default(),
             bundle: watch::Sender::new(Arc::new(empty)),
-            changes: watch::Sender::new(()),
             following: Mutex::default(),
         }
     }
@@ -216,11 +213,7 @@ impl Signers {
         // The roots first: nobody is to get a chain together with a bundle that does not hold its root.
         self.publish(&rows, revision);
         self.forget_keys(&known, &set);
-        let is_changed = !known.all().map(Arc::as_ptr).eq(set.all().map(Arc::as_ptr));
         self.set.store(Arc::new(set));
-        if is_changed {
-            self.changes.send_replace(());
-        }
         Ok(())
     }
 
@@ -328,11 +321,6 @@ impl Signers {
     /// The set in force.
     pub fn current(&self) -> Arc<SignerSet> {
         self.set.load_full()
-    }
-
-    /// Each change of the set in force.
-    pub fn changes(&self) -> watch::Receiver<()> {
-        self.changes.subscribe()
     }
 
     /// The bundle in force, and each after it.
