@@ -301,3 +301,47 @@ fn a_key_revoked_for_compromise_takes_its_other_certificates_with_it() {
             .then_some(())
     });
 }
+
+#[test]
+fn a_server_whose_own_certificate_is_revoked_presents_another_one() {
+    let server = Server::up();
+    let serials = || -> Vec<String> {
+        let listed = run(&mut server.signet(&[
+            "cert",
+            "list",
+            "--spiffe-id",
+            "spiffe://example.org/server/*",
+            "-o",
+            "json",
+        ]));
+        let listed: Value = serde_json::from_str(&listed).expect("JSON");
+        let items = listed["items"].as_array().expect("certificates");
+        let serials = items
+            .iter()
+            .map(|item| item["serial"].as_str().expect("a text").to_owned());
+        serials.collect()
+    };
+    let first = serials();
+    assert_eq!(first.len(), 1);
+    revoke(&server, &[&first[0], "--reason", "keyCompromise"]);
+    wait_for("another certificate", || (serials().len() == 2).then_some(()));
+    // The one that clients see.
+    let presented = server.path("presented.pem");
+    wait_for("a handshake with it", || {
+        let shown = ask_openssl(&[
+            "s_client",
+            "-connect",
+            server.fact("grpc"),
+            "-servername",
+            "localhost",
+        ])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("openssl runs");
+        let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+        let begin = text.find("-----BEGIN CERTIFICATE-----")?;
+        let end = text.find("-----END CERTIFICATE-----")? + "-----END CERTIFICATE-----".len();
+        std::fs::write(&presented, &text[begin..end]).expect("a file");
+        (serial_of(&presented) != first[0]).then_some(())
+    });
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use identity::{Clock as _, Fingerprint, Reason, TrustBundle, Validity, moment};
+use identity::{Clock as _, Fingerprint, Leaf, Reason, Serial, TrustBundle, Validity, moment};
 use issuance::RootAuthority;
 use proto::Refusal;
 use runtime::readiness::Condition;
@@ -52,6 +52,7 @@ pub(super) struct Keeper {
 /// The server's certificate at work.
 struct Current {
     validity: Validity,
+    serial: Serial,
     /// Another certificate for the authority's key makes another signer.
     signer: Arc<Signer>,
 }
@@ -175,9 +176,11 @@ impl Keeper {
         let signers = self.signers.current();
         let active = signers.active()?;
         let mut current = self.current.lock().await;
-        let fits = current
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(&current.signer, active) && is_fresh(current.validity, now));
+        let fits = current.as_ref().is_some_and(|current| {
+            Arc::ptr_eq(&current.signer, active)
+                && is_fresh(current.validity, now)
+                && self.store.read().revocation(current.serial).is_none()
+        });
         if !fits {
             let issued = self
                 .authority
@@ -192,9 +195,14 @@ impl Keeper {
                 }
                 issued => issued?,
             };
+            let leaf = key.cert.first().map(|leaf| Leaf::parse(leaf));
+            let leaf = leaf.and_then(Result::ok).ok_or_else(|| {
+                Refusal::new(Reason::Internal, "the server's own certificate cannot be read")
+            })?;
             self.certificate.replace(key);
             *current = Some(Current {
                 validity,
+                serial: leaf.serial(),
                 signer: Arc::clone(active),
             });
         }
