@@ -128,6 +128,9 @@ enum Verb {
 /// How long threads that still work are waited for at the end.
 const THREADS_END: Duration = Duration::from_secs(1);
 
+/// How long the last lines of the log may hold up the end.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// Does what these arguments (the program's name first) ask for.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -143,6 +146,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
             runtime.shutdown_timeout(THREADS_END);
             done
         });
+    runtime::logs::flush(LAST_LINES);
     match done {
         Ok(code) => code,
         Err(failure) => {

@@ -3,6 +3,8 @@
 //! it.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::support::wire::{csr, key};
 use crate::support::{
-    Admin, Fault, FaultyDisk, Server, Settings, Wire, fails, http_get, run, server_command, wait_for,
+    Admin, Fault, FaultyDisk, Server, Settings, Wire, fails, http_get, run, server_command, signet, wait_for,
 };
 
 const WEB: &str = "spiffe://example.org/ns/default/sa/web";
@@ -281,6 +283,26 @@ async fn a_server_whose_writer_or_audit_thread_is_gone_ends_with_an_error_and_lo
         };
         tokio::task::block_in_place(|| bench.assert_nothing_is_lost());
     }
+}
+
+#[test]
+fn a_log_that_is_not_read_stops_neither_issuing_nor_the_end() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let log = folder.path().join("log");
+    run(Command::new("mkfifo").arg(&log));
+    let mut pipe = File::options().read(true).write(true).open(&log).expect("a pipe");
+    // As this process holds a reading end and never reads, the pipe is full from here on.
+    std::thread::spawn(move || while pipe.write_all(&[b'x'; 4096]).is_ok() {});
+
+    let server = Server::start_in(folder, Settings::default());
+    let token = server.token_file(WEB, &[]);
+    let mut issue = signet();
+    issue.args(["cert", "issue", "--token-file"]).arg(token);
+    run(issue.arg("--out").arg(server.path("web")));
+    let began = Instant::now();
+    let (code, _folder) = server.terminate();
+    assert_eq!(code, 0);
+    assert!(began.elapsed() < STOP_LIMIT, "{:?}", began.elapsed());
 }
 
 /// A program that is not ours holds the lock of this file.

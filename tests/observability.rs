@@ -10,7 +10,7 @@ const WEB: &str = "spiffe://example.org/ns/default/sa/web";
 const DB: &str = "spiffe://example.org/ns/default/sa/db";
 
 /// Every metric that dashboards and alerts may rely on, with its labels.
-const SERIES: [&str; 11] = [
+const SERIES: [&str; 12] = [
     "signet_certificates_issued_total{profile=\"server\",method=\"server\"}",
     "signet_replays_total",
     "signet_refusals_total{reason=\"NO_PROOF\"}",
@@ -22,6 +22,7 @@ const SERIES: [&str; 11] = [
     "signet_snapshots_total{outcome=\"failed\"}",
     "signet_authority_not_after_seconds",
     "signet_clock_disputed",
+    "signet_log_lines_dropped_total",
 ];
 
 fn issue(token: &Path, out: &Path) -> std::process::Command {

@@ -15,6 +15,9 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 /// what is closed after it.
 pub const END_LIMIT: Duration = Duration::from_secs(25);
 
+/// How long the last lines of the log may hold up an end.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
 /// The kernel did not let us listen to a signal.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen to {signal}: {source}")]
@@ -75,7 +78,7 @@ impl Drain {
     /// From here on SIGTERM and SIGINT begin the drain, and the next one of them ends the process at once
     /// with the exit code that shells give it (128 and the signal's number). A process that has not ended
     /// [`END_LIMIT`] after its drain began is ended with exit code 1. A thread of its own does both, so that
-    /// nothing that hangs elsewhere keeps the process from ending.
+    /// nothing that hangs elsewhere keeps the process from ending; nor does a log that is not read, which no call here waits for.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -112,12 +115,12 @@ impl Drain {
                 _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
                 () = &mut limit => {
                     tracing::error!("not at its end {END_LIMIT:?} after the drain began, as something does not answer; ending at once");
-                    std::process::exit(1);
+                    end(1);
                 }
             };
             if self.has_begun() {
                 tracing::warn!(signal = name, "second signal, ending at once");
-                std::process::exit(128 + kind.as_raw_value());
+                end(128 + kind.as_raw_value());
             }
             self.begin(name);
         }
@@ -220,6 +223,12 @@ impl Hangups {
             std::future::pending().await
         }
     }
+}
+
+/// Ends the process, after its last lines if they are read.
+fn end(code: i32) -> ! {
+    crate::logs::flush(LAST_LINES);
+    std::process::exit(code)
 }
 
 fn listen(name: &'static str, kind: SignalKind) -> Result<Signal, SignalError> {

@@ -1,11 +1,13 @@
 //! Two outputs that never mix: logs, for people, on stderr; and audit lines, for machines that keep them, one JSON object a line, in a
-//! file of their own or on stdout.
+//! file of their own or on stdout. Logs never hold up the process; audit lines do, as an audit must.
 
 mod audit;
+mod stderr;
 
 pub use audit::{AuditLines, AuditLog};
+pub use stderr::{flush, lost};
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::str::FromStr;
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
@@ -48,6 +50,9 @@ pub enum LogError {
     /// The process has a log already.
     #[error("logging was started twice, expected one start in each process")]
     Twice,
+    /// The system has no room for the thread that writes it.
+    #[error("cannot start the thread of the log: {0}")]
+    Thread(#[source] io::Error),
 }
 
 impl FromStr for Format {
@@ -62,15 +67,18 @@ impl FromStr for Format {
     }
 }
 
-/// Sends the log of this process to stderr. `level` is what the flag said; without it `SIGNET_LOG` decides, without that `info`.
+/// Sends the log of this process to stderr, panics included. `level` is what the flag said; without it `SIGNET_LOG` decides, without
+/// that `info`. A thread writes it: call [`flush`] before the process ends.
 pub fn start(format: Format, level: Option<&str>) -> Result<(), LogError> {
     let from_variable = std::env::var(VARIABLE).ok();
     let level = level.or(from_variable.as_deref()).unwrap_or(DEFAULT_LEVEL);
     // The convention of no-color.org: any value that is not empty.
-    let colours =
-        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let subscriber = subscriber(format, level, colours, std::io::stderr)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let lines = stderr::Lines::of_process(format).map_err(LogError::Thread)?;
+    let subscriber = subscriber(format, level, colours, lines.clone())?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
+    lines.log_panics();
+    Ok(())
 }
 
 fn subscriber<W>(
@@ -93,7 +101,7 @@ where
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
-        // A line that stderr does not take is lost. To complain of it on stderr would panic, and end whichever thread logs.
+        // To complain on stderr of a line that cannot be formatted would wait for a reader of stderr.
         .log_internal_errors(false)
         .with_ansi(colours);
     Ok(match format {
@@ -105,7 +113,7 @@ where
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use std::io::{self, Write};
+    use std::io::Write;
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]

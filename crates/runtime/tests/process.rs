@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::error::Error;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{PipeReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -34,7 +34,9 @@ const STUCK: &str = "RUNTIME_TEST_STUCK";
 fn the_program_itself() {
     if let Some(folder) = std::env::var_os(FOLDER) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        if let Err(error) = runtime.block_on(program(Path::new(&folder))) {
+        let done = runtime.block_on(program(Path::new(&folder)));
+        logs::flush(Duration::from_secs(1));
+        if let Err(error) = done {
             eprintln!("error: {error}");
             std::process::exit(1);
         }
@@ -90,14 +92,28 @@ impl Program {
         Self::run(Command::new(std::env::current_exe().unwrap()), folder, variables)
     }
 
-    fn run(mut command: Command, folder: &Path, variables: &[(&str, &Path)]) -> Self {
+    /// With a stderr that is full and never read. The reading end has to be kept.
+    fn start_unread(folder: &Path, variables: &[(&str, &Path)]) -> (Self, PipeReader) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut filling = writer.try_clone().unwrap();
+        // It ends with the reading end.
+        std::thread::spawn(move || while filling.write_all(&[b'x'; 4096]).is_ok() {});
+        let command = Command::new(std::env::current_exe().unwrap());
+        (Self::spawn(command, folder, variables, writer.into()), reader)
+    }
+
+    fn run(command: Command, folder: &Path, variables: &[(&str, &Path)]) -> Self {
+        Self::spawn(command, folder, variables, Stdio::piped())
+    }
+
+    fn spawn(mut command: Command, folder: &Path, variables: &[(&str, &Path)], stderr: Stdio) -> Self {
         let child = command
             .args(["--exact", "the_program_itself", "--nocapture"])
             .env_remove("NOTIFY_SOCKET")
             .env(FOLDER, folder)
             .envs(variables.iter().copied())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .unwrap();
         Self(Some(child))
@@ -110,6 +126,12 @@ impl Program {
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    /// The exit code, in time.
+    fn ended(mut self) -> Option<i32> {
+        let child = self.0.as_mut().unwrap();
+        wait_for("the end", || child.try_wait().unwrap()).code()
     }
 
     /// Exit status and stderr.
@@ -205,6 +227,28 @@ fn a_drain_takes_ready_json_away_and_turns_readyz_and_a_second_signal_ends_it() 
     assert!(readyz(&facts).starts_with("HTTP/1.1 503"));
     program.signal(Signal::INT);
     assert_eq!(program.end().status.code(), Some(130));
+}
+
+#[test]
+fn a_log_that_is_not_read_holds_up_neither_the_start_nor_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (program, _unread) = Program::start_unread(dir.path(), &[]);
+    let facts = ready(dir.path());
+    assert!(readyz(&facts).starts_with("HTTP/1.1 200"));
+    program.signal(Signal::TERM);
+    assert_eq!(program.ended(), Some(0));
+
+    let (program, _unread) = Program::start_unread(dir.path(), &[(STUCK, Path::new("1"))]);
+    let pid = program.pid();
+    wait_for("the facts of the second", || {
+        (ready(dir.path())["pid"] == pid).then_some(())
+    });
+    program.signal(Signal::TERM);
+    wait_for("removal of ready.json", || {
+        (!dir.path().join("ready.json").exists()).then_some(())
+    });
+    program.signal(Signal::TERM);
+    assert_eq!(program.ended(), Some(143));
 }
 
 #[test]

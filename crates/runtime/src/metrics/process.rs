@@ -50,7 +50,13 @@ impl Collector for Process {
                 &ConstGauge::new(times.started),
             )?;
         }
-        Ok(())
+        let help = "Lines of the log that were dropped, as stderr was not read";
+        show(
+            "signet_log_lines_dropped",
+            help,
+            None,
+            &ConstCounter::new(crate::logs::lost()),
+        )
     }
 }
 
