@@ -26,6 +26,11 @@ pub(super) const SHOW_EXAMPLE: &str = "Example:\n  signet cert show 0d6b3cf1a2 -
 pub(super) const REVOKE_EXAMPLE: &str = "Examples:\n  signet cert revoke 0d6b3cf1a2 --reason keyCompromise\n  \
     signet cert revoke --lineage 0d6b3cf1a2\n  signet cert revoke --spiffe-id spiffe://example.org/ns/default/sa/web";
 
+/// Of so many revoked certificates the registrations are looked up that granted them.
+const MAX_LOOKED_UP: usize = 1000;
+/// Room for the serial numbers of more than a million revoked certificates.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
 #[derive(Debug, Args)]
 pub(crate) struct Filter {
     /// Identity, or a prefix that ends with *
@@ -91,7 +96,8 @@ pub(super) async fn show(serial: Serial, global: &Global) -> Result<(), Failure>
 
 pub(super) async fn revoke(revocation: Revocation, global: &Global) -> Result<(), Failure> {
     let channel = Instance::locate(global)?.connect().await?;
-    let mut client = CertificatesClient::new(channel.clone());
+    let client = CertificatesClient::new(channel.clone());
+    let mut client = client.max_decoding_message_size(MAX_ANSWER_BYTES);
     let which = match (revocation.serial, revocation.spiffe_id, revocation.lineage) {
         (Some(serial), _, _) => Which::Serial(serial.to_string()),
         (_, Some(id), _) => Which::SpiffeId(id.as_str().to_owned()),
@@ -119,7 +125,8 @@ async fn open_doors(
     serials: &[String],
 ) -> Result<BTreeMap<String, String>, Failure> {
     let mut doors = BTreeMap::new();
-    for serial in serials {
+    // Each is one request. The newest were granted by what still grants, if anything does.
+    for serial in serials.iter().rev().take(MAX_LOOKED_UP) {
         let certificate = get(certificates, serial).await?;
         doors.insert(certificate.registration, certificate.spiffe_id);
     }

@@ -225,6 +225,8 @@ pub enum Outcome {
     Revoked {
         /// Those that were not revoked before.
         serials: Vec<Serial>,
+        /// Nothing that was selected is left. Otherwise the same command is to be submitted again.
+        is_complete: bool,
     },
 }
 

@@ -11,8 +11,8 @@ use super::Store;
 use super::entry::{Issued, field, fingerprint};
 use super::inventory;
 
-/// Most certificates that one revocation selects.
-pub const MAX_SELECTED: usize = 100_000;
+/// Most certificates, and most keys, that one entry revokes; more take several. Few in tests, so that they come to it.
+pub(super) const MAX_PER_ENTRY: usize = if cfg!(test) { 8 } else { 100_000 };
 /// So many records are left for the writer to look at; they are still in memory.
 const FEW: u64 = 128;
 /// So many of the newest keys are looked up in the journal. Of the others those certificates are found that are valid, and

@@ -77,10 +77,31 @@ impl CertificatesService {
         };
         let which = which.ok_or_else(|| invalid("which", "absent, expected serial, spiffe_id or lineage"))?;
         let which = revocation_of(which)?;
+        let mut serials: Vec<Serial> = Vec::new();
+        // Very many certificates take several entries. What is revoked by one is not selected for the next, and no
+        // certificate is renewed from it.
+        loop {
+            let (revoked, is_complete) = self.revoke_some(by, which.clone(), reason).await?;
+            serials.extend(revoked);
+            if is_complete {
+                break;
+            }
+        }
+        let serials = serials.iter().map(Serial::to_string).collect();
+        Ok(v1::RevokeCertificatesResponse { serials })
+    }
+
+    /// One entry of a revocation: what it revoked, and whether nothing is left.
+    async fn revoke_some(
+        &self,
+        by: &str,
+        which: Revocation,
+        reason: RevocationReason,
+    ) -> Result<(Vec<Serial>, bool), Refusal> {
         let store = Arc::clone(&self.admin.store);
         let (which, known) = off_the_runtime(move || {
-            let known =
-                revocation::select(store.as_ref(), &which, reason == RevocationReason::KeyCompromise)?;
+            let is_compromise = reason == RevocationReason::KeyCompromise;
+            let known = revocation::select(store.as_ref(), &which, is_compromise)?;
             Ok((which, known))
         })
         .await?;
@@ -90,7 +111,7 @@ impl CertificatesService {
             reason: reason.word().to_owned(),
             by: by.to_owned(),
         };
-        let Outcome::Revoked { serials } = self.admin.submit(command).await? else {
+        let Outcome::Revoked { serials, is_complete } = self.admin.submit(command).await? else {
             return Err(Refusal::new(
                 Reason::Internal,
                 "the store answered a revocation with something else",
@@ -102,8 +123,7 @@ impl CertificatesService {
                     line.serial = Some(*serial);
                 });
         }
-        let serials = serials.iter().map(Serial::to_string).collect();
-        Ok(v1::RevokeCertificatesResponse { serials })
+        Ok((serials, is_complete))
     }
 }
 

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use journal::JournalError;
 use tempfile::TempDir;
 
 use crate::store::tests::support::{AUTHORITY, HOUR, START, Subject, TestClock, ask, open};
-use crate::store::{EmbeddedStore, Entry, State, Store};
+use crate::store::{EmbeddedStore, Entry, State, Store, StoreError};
 
 /// How one file is damaged.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +106,8 @@ fn check(dir: &Path, damaged: &Path, before: &Answers, clock: &Arc<TestClock>, c
     let assert_named = |message: &str| assert!(message.contains(&name), "{case}: {message}");
     let store = match EmbeddedStore::open(dir, clock.clone(), |_: Duration| {}) {
         Ok(store) => store,
+        // Without its last segment the journal ends early: which file is missing cannot be known.
+        Err(StoreError::Journal(JournalError::RolledBack { .. })) if name.ends_with(".seg") => return,
         Err(refused) => return assert_named(&refused.to_string()),
     };
     assert!(store.read().rows().eq(before.state.rows()), "{case}: rows differ");

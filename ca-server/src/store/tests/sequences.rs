@@ -106,7 +106,10 @@ fn play(subject: &Subject, step: &Step, issued: &mut Vec<Serial>) -> String {
             let reason = if *bars { "keyCompromise" } else { "superseded" };
             let which = Revocation::Serial(*which.get(issued));
             let revoked = subject.revoke_which(&which, reason);
-            revoked.map(|serials| Outcome::Revoked { serials })
+            revoked.map(|serials| Outcome::Revoked {
+                serials,
+                is_complete: true,
+            })
         }
         Step::Revoke(..) => Ok(Outcome::Done),
         Step::PutAuthority(first) => subject.submit(Command::PutAuthority {

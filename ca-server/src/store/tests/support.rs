@@ -295,10 +295,18 @@ impl Subject {
     }
 
     pub(super) fn revoke_which(&self, which: &Revocation, reason: &str) -> Result<Vec<Serial>, Refusal> {
-        let known = revocation::select(self.store.as_ref(), which, reason == "keyCompromise")?;
-        match self.submit(revoke(which, known, reason))? {
-            Outcome::Revoked { serials } => Ok(serials),
-            other => panic!("{other:?}"),
+        let mut revoked = Vec::new();
+        loop {
+            let known = revocation::select(self.store.as_ref(), which, reason == "keyCompromise")?;
+            match self.submit(revoke(which, known, reason))? {
+                Outcome::Revoked { serials, is_complete } => {
+                    revoked.extend(serials);
+                    if is_complete {
+                        return Ok(revoked);
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
         }
     }
 

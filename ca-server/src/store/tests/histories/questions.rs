@@ -92,7 +92,7 @@ impl History {
     }
 
     fn list(&mut self) {
-        let key = u8::try_from(self.random.below(8)).unwrap();
+        let key = self.some_key();
         let include_expired = self.random.one_in(2);
         let query = Query {
             key: Some(KeyDigest::from_bytes([key; 32])),

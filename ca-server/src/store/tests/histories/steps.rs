@@ -71,13 +71,18 @@ impl History {
         };
         Request {
             name,
-            key: u8::try_from(self.random.below(8)).unwrap(),
+            key: self.some_key(),
             wish: u8::try_from(self.random.below(2)).unwrap(),
             parent,
             token,
             registration,
             refuse_forks: self.random.one_in(4),
         }
+    }
+
+    /// Callers use few keys at a time, and others later: in the end many are barred.
+    pub(super) fn some_key(&mut self) -> u8 {
+        u8::try_from((self.serials / 25 + self.random.below(8)) % 250).unwrap()
     }
 
     fn random_registration_of_token(&mut self) -> bool {
@@ -283,12 +288,19 @@ impl History {
         } else {
             "superseded"
         };
-        let known = revocation::select(self.store().as_ref(), &which, is_compromise).unwrap();
-        self.log(&format!("{which:?} selected: {reason}"));
-        if self.random.one_in(2) {
-            self.issue_some();
+        let (mut revoked, mut is_first) = (Ok(false), true);
+        while revoked == Ok(false) {
+            let known = revocation::select(self.store().as_ref(), &which, is_compromise).unwrap();
+            self.log(&format!("{which:?} selected: {reason}"));
+            if std::mem::take(&mut is_first) && self.random.one_in(2) {
+                self.issue_some();
+            }
+            revoked = match self.submit(revoke(&which, known, reason)) {
+                Ok(Outcome::Revoked { is_complete, .. }) => Ok(is_complete),
+                Ok(other) => panic!("{other:?}"),
+                Err(reason) => Err(reason),
+            };
         }
-        let revoked = self.submit(revoke(&which, known, reason));
         let all = match &which {
             Revocation::Serial(serial) => vec![*serial],
             Revocation::Lineage(first) => self.model.lineage(*first),
@@ -305,11 +317,12 @@ impl History {
             .iter()
             .any(|serial| self.model.expires_from(*serial, self.now()));
         let is_named = matches!(which, Revocation::Serial(_));
-        assert_eq!(revoked.is_ok(), is_named || any_valid, "{which:?}: {revoked:?}");
+        let is_any = is_named || any_valid || is_compromise;
+        assert_eq!(revoked.is_ok(), is_any, "{which:?}: {revoked:?}");
         self.log(&format!("{which:?}: {revoked:?}"));
         if revoked.is_ok() {
-            // What expired longer ago needs no revocation, unless it is named itself.
-            let since = if is_named {
+            // What expired longer ago needs no revocation, unless it is named itself, or its key is compromised.
+            let since = if is_named || is_compromise {
                 i64::MIN
             } else {
                 self.now() - KEEP_BINDINGS

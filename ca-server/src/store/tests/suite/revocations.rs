@@ -2,6 +2,7 @@
 
 use identity::{Reason, Serial, SpiffeId};
 
+use crate::store::revocation::MAX_PER_ENTRY;
 use crate::store::tests::support::{HOUR, Subject, ask, revoke};
 use crate::store::{Outcome, Revocation, revocation};
 
@@ -14,7 +15,7 @@ fn revoke_around(subject: &Subject, which: &Revocation, meanwhile: impl FnOnce()
     let known = revocation::select(subject.store.as_ref(), which, false).unwrap();
     meanwhile();
     match subject.submit(revoke(which, known, "superseded")) {
-        Ok(Outcome::Revoked { serials }) => serials,
+        Ok(Outcome::Revoked { serials, .. }) => serials,
         other => panic!("{other:?}"),
     }
 }
@@ -94,6 +95,58 @@ pub(in crate::store::tests) fn a_compromised_key_is_barred_as_key_of_a_request_a
     for key in [2, 3] {
         assert_eq!(subject.refused(&ask("b", key)), Reason::KeyCompromised);
     }
+}
+
+pub(in crate::store::tests) fn keys_of_expired_certificates_are_barred_with_their_lineage_and_identity(
+    subject: &Subject,
+) {
+    let (stolen, _) = subject.issue(&ask("a", 1));
+    let (twin, _) = subject.issue(&ask("a", 1).life(24 * HOUR));
+    subject.issue(&ask("a", 2).parent(stolen).life(5 * HOUR));
+    let (old, _) = subject.issue(&ask("b", 3));
+    subject.pass(2 * HOUR);
+    let lineage = Revocation::Lineage(stolen);
+    let revoked = subject.revoke_which(&lineage, "keyCompromise").unwrap();
+    assert!(revoked.contains(&twin), "it has the stolen key: {revoked:?}");
+    assert_eq!(
+        subject.refused(&ask("a", 4).parent(twin)),
+        Reason::CertificateRevoked
+    );
+    assert_eq!(subject.refused(&ask("a", 1)), Reason::KeyCompromised);
+
+    // No certificate of this identity is valid any more, which does not make its key safe.
+    assert_eq!(subject.revoke_which(&id("b"), "keyCompromise").unwrap(), [old]);
+    assert_eq!(subject.refused(&ask("b", 3)), Reason::KeyCompromised);
+}
+
+pub(in crate::store::tests) fn more_certificates_than_one_entry_revokes_are_revoked_by_several(
+    subject: &Subject,
+) {
+    let number = 3 * MAX_PER_ENTRY + 1;
+    let (parent, _) = subject.issue(&ask("a", 1));
+    for request in 0..number {
+        let request = u8::try_from(request).unwrap();
+        subject.issue(&ask("a", 2).parent(parent).wish(100 + request));
+    }
+    let lineage = Revocation::Lineage(parent);
+    let known = revocation::select(subject.store.as_ref(), &lineage, true).unwrap();
+    let first = subject.submit(revoke(&lineage, known, "keyCompromise"));
+    let Ok(Outcome::Revoked {
+        serials,
+        is_complete: false,
+    }) = first
+    else {
+        panic!("{first:?}");
+    };
+    assert_eq!(serials.len(), MAX_PER_ENTRY);
+    assert_eq!(
+        subject.refused(&ask("a", 2).parent(parent)),
+        Reason::KeyCompromised,
+        "the first entry bars the keys"
+    );
+    let rest = subject.revoke_which(&lineage, "keyCompromise").unwrap();
+    assert_eq!(serials.len() + rest.len(), number + 1);
+    assert_eq!(subject.store.read().revocations().count(), number + 1);
 }
 
 pub(in crate::store::tests) fn where_no_certificate_is_valid_none_is_revoked_and_the_caller_learns_it(
