@@ -267,12 +267,13 @@ fn fresh(kind: KeyType) -> Result<PendingKey, Error> {
     })
 }
 
-/// Refusals of a renewal that another proof may answer: the certificate, or the registration that granted it, is no longer
-/// valid.
+/// Refusals of a renewal that another proof may answer: the certificate, or the registration that granted it, is not
+/// valid. One that is not valid yet was issued while the clock of the CA was ahead, and may not become valid for days.
 fn calls_for_enrolment(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::CertificateExpired
+            | Reason::CertificateNotYetValid
             | Reason::CertificateUntrusted
             | Reason::CertificateNotSvid
             | Reason::CertificateRevoked

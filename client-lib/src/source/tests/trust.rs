@@ -182,6 +182,7 @@ async fn a_refused_renewal_enrols_again_with_a_proof_that_can_be_used_again() {
     for reason in [
         Reason::CertificateUntrusted,
         Reason::CertificateExpired,
+        Reason::CertificateNotYetValid,
         Reason::IdentityNotGranted,
     ] {
         let fake = FakeCa::start().await;
