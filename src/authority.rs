@@ -254,6 +254,7 @@ fn one_certificate(path: &Path) -> Result<CertificateDer<'static>, Failure> {
 pub(crate) fn failure(error: OfflineError) -> Failure {
     match error {
         OfflineError::Refused(refusal) => refusal.into(),
+        OfflineError::NoJournal(_) => Failure::new(Reason::NotFound, error).hint("name it with --data"),
         OfflineError::Folder(error) => Failure::new(Reason::Conflict, error),
         OfflineError::Store(error) => Failure::new(Reason::StoreUnavailable, error),
     }

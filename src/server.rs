@@ -65,13 +65,18 @@ async fn accept_clock(global: &Global) -> Result<(), Failure> {
         &message::json("AcceptClockResponse", &answer),
         || {
             let wall = message::moment(answer.wall.as_ref());
-            match answer.accepted {
+            let mut said = match answer.accepted {
                 true => format!(
                     "the wall clock is accepted, it read {wall}; before, {}",
                     answer.dispute
                 ),
                 false => format!("the time is not disputed, nothing was changed; the wall clock read {wall}"),
+            };
+            if !answer.advice.is_empty() {
+                said.push_str("\nnothing can be signed yet: ");
+                said.push_str(&answer.advice);
             }
+            said
         },
     )
 }

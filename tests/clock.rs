@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use identity::{Clock as _, SystemClock};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -149,6 +150,13 @@ fn serial(folder: &Path) -> String {
     serial_of(&folder.join("svid.pem"))
 }
 
+fn registration(name: &str) -> String {
+    format!(
+        "apiVersion: signet.dev/v1\nkind: Registration\nmetadata:\n  name: {name}\nspec:\n  \
+         spiffeId: {WEB}-{name}\n  callers: [token]\n"
+    )
+}
+
 fn issuance(token: &Path, out: &Path) -> std::process::Command {
     let mut command = signet();
     command.args(["cert", "issue", "--token-file"]).arg(token);
@@ -182,12 +190,17 @@ fn a_clock_that_jumps_ahead_or_back_for_a_while_changes_no_answer() {
         let (_, health) = fails(&mut server.signet(&["health"]));
         assert!(health.contains("the wall clock reads"), "{health}");
 
-        // Each of these gives the writer a batch, with which it would prune.
-        let token = server.token_file(&format!("{WEB}-{number}"), &[]);
-        let id = run(&mut server.signet(&["token", "list", "-o", "json"]));
-        assert!(id.contains(number), "look-ups are answered: {id}");
+        // This gives the writer a batch, with which it would prune.
+        server.apply(&registration(number));
+        let listed = run(&mut server.signet(&["get", "registrations", "-o", "json"]));
+        assert!(listed.contains(number), "look-ups are answered: {listed}");
         for refused in [
-            &mut issuance(&token, &server.path("none")),
+            &mut issuance(&later, &server.path("none")),
+            // A token would expire by the wrong time.
+            server
+                .signet(&["token", "create", "--spiffe-id", WEB])
+                .arg("--out")
+                .arg(server.path("none.token")),
             &mut renewal(&web),
             server
                 .signet(&["authority", "activate"])
@@ -204,8 +217,6 @@ fn a_clock_that_jumps_ahead_or_back_for_a_while_changes_no_answer() {
         fixture.clock.set("+0");
         fixture.becomes_ready();
         assert_eq!(server.metric("signet_clock_disputed"), 0.0);
-        // Redeemed now, so that the list of tokens differs by these two at most.
-        run(&mut issuance(&token, &server.path(number)));
     }
 
     let after = (fixture.facts(), fixture.keys());
@@ -366,4 +377,80 @@ fn a_clock_before_the_last_entry_is_accepted_without_a_server() {
     assert!(said.contains("the last entry of the journal"), "{said}");
     let said = accept();
     assert!(said.contains("not disputed"), "{said}");
+}
+
+#[test]
+fn what_was_issued_while_the_clock_was_ahead_renews_once_the_correction_is_accepted() {
+    let fixture = Fixture::up().restart("+3d");
+    let server = &fixture.server;
+    let (web, token) = (server.path("web"), server.token_file(WEB, &[]));
+    // The clock of the client is ahead, too.
+    run(issuance(&token, &web).envs(fixture.clock.environment()));
+    let offered = server.token_file(LATER, &["--ttl", "5m"]);
+
+    fixture.clock.set("+0");
+    fixture.becomes_disputed();
+    assert_eq!(fixture.json(&["server", "accept-clock"])["accepted"], true);
+    fixture.becomes_ready();
+    run(&mut renewal(&web));
+    // Once more, with a certificate that is valid by now.
+    run(&mut renewal(&web));
+    run(ask_openssl(&["x509", "-noout", "-checkend", "0", "-in"]).arg(web.join("svid.pem")));
+    let text = run(ask_openssl(&["verify", "-CAfile"])
+        .arg(web.join("bundle.pem"))
+        .arg("-untrusted")
+        .arg(web.join("svid.pem"))
+        .arg(web.join("svid.pem")));
+    assert!(text.contains("OK"), "{text}");
+
+    // A token of five minutes stays one of five minutes.
+    let tokens = fixture.json(&["token", "list"]);
+    let mut items = tokens["items"].as_array().expect("a list").iter();
+    let item = items.find(|item| item["spiffeId"] == LATER).expect("the token");
+    let expiry = item["expiresAt"].as_str().expect("a time");
+    let soon = identity::moment(SystemClock.now() + time::Duration::minutes(6));
+    assert!(expiry < soon.as_str(), "{expiry}");
+    run(&mut issuance(&offered, &server.path("later")));
+}
+
+#[test]
+fn a_root_from_the_future_is_reported_once_with_what_to_do() {
+    let fixture = Fixture::start_in(TempDir::new().expect("a temporary folder"), "+3d");
+    fixture.clock.set("+0");
+    fixture.becomes_disputed();
+    let accepted = fixture.json(&["server", "accept-clock"]);
+    assert_eq!(accepted["accepted"], true);
+    let advice = accepted["advice"].as_str().unwrap_or_default();
+    assert!(
+        advice.contains("the root begins at") && advice.contains("new data folder"),
+        "{accepted}"
+    );
+    wait_for("the advice to be the reason", || {
+        fixture.readiness().contains("new data folder").then_some(())
+    });
+    let said = run(&mut fixture.server.signet(&["server", "accept-clock"]));
+    assert!(said.contains("new data folder"), "{said}");
+
+    // Each of these makes the server look again.
+    for name in ["one", "two", "three"] {
+        fixture.server.apply(&registration(name));
+    }
+    let fixture = fixture.restart("+0");
+    assert!(fixture.readiness().contains("new data folder"));
+    let log = fixture.server.log();
+    assert_eq!(
+        log.matches("new data folder").count(),
+        2,
+        "once in each process: {log}"
+    );
+}
+
+#[test]
+fn a_folder_without_a_journal_has_no_clock_to_accept_and_stays_empty() {
+    let folder = TempDir::new().expect("a temporary folder");
+    for command in [["server", "accept-clock"], ["authority", "list"]] {
+        let (_, why) = fails(signet().args(command).arg("--data").arg(folder.path()));
+        assert!(why.contains("NOT_FOUND"), "{why}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }

@@ -144,6 +144,11 @@ impl Bench {
         *self.clock.0.lock().unwrap() += by;
     }
 
+    /// The clock is set back.
+    pub(crate) fn earlier(&self, by: Duration) {
+        *self.clock.0.lock().unwrap() -= by;
+    }
+
     pub(crate) async fn submit(&self, command: Command) -> Outcome {
         answer(self.store.submit(command)).await.unwrap()
     }

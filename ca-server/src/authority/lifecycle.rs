@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{KeyDigest, Reason, Validity, hex};
+use identity::{KeyDigest, Leaf, Reason, Validity, hex, moment};
 use issuance::{
     AuthorityCsr, AuthorityError, AuthorityKeyType, PreparedAuthority, Profile, ProfileName, RootAuthority,
     SigningAuthority,
@@ -93,7 +93,7 @@ pub async fn activate(
         .iter()
         .find(|certificate| *certificate != root)
         .ok_or_else(|| invalid("chain: there is no certificate in it beside the root".to_owned()))?;
-    let own = identity::Leaf::parse(own).map_err(|e| invalid(format!("chain: {e}")))?;
+    let own = Leaf::parse(own).map_err(|e| invalid(format!("chain: {e}")))?;
     let prepared = signers
         .keys()
         .load(signers.trust_domain(), own.key_digest())
@@ -199,6 +199,29 @@ pub fn standing(validity: Validity, leaf_life: Duration, now: OffsetDateTime) ->
     } else {
         Standing::Due
     }
+}
+
+/// The advice about an authority that begins later than now, as one does that was made while the clock was ahead. With the
+/// key of its root the server makes another by itself; a root it does not replace, as every client trusts it.
+pub fn begins_later(row: &AuthorityRow, has_root_key: bool, now: OffsetDateTime) -> Option<String> {
+    let later = |certificate: &Vec<u8>| {
+        let begin = Leaf::parse(certificate).ok()?.validity().not_before();
+        (begin > now).then_some(begin)
+    };
+    if let Some(begin) = later(&row.root) {
+        return Some(format!(
+            "the root begins at {}, as it was made while the clock was ahead; wait until then, or start again with a new \
+             data folder",
+            moment(begin)
+        ));
+    }
+    let begin = row.chain.iter().filter_map(later).max();
+    begin.filter(|_| !has_root_key).map(|begin| {
+        format!(
+            "the signing authority begins at {}; wait until then, or activate a new one (`signet authority prepare`)",
+            moment(begin)
+        )
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What an operator does with signing authorities on the data folder while no server runs: prepare a key, activate the chain that was
 //! signed for it, list. A running server holds the folder's lock: activation goes to it instead (`signet.v1.Authorities`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use identity::{Clock as _, Reason, TrustDomain};
@@ -30,6 +30,9 @@ pub enum OfflineError {
     /// The store does not open or close.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// No server has run on the folder, and no authority was prepared in it.
+    #[error("no journal in {}, expected the data folder of a server", .0.display())]
+    NoJournal(PathBuf),
     /// The request is refused.
     #[error("{}", .0.message())]
     Refused(#[from] Refusal),
@@ -76,7 +79,7 @@ pub async fn activate(
     chain: &[CertificateDer<'_>],
     root: &CertificateDer<'_>,
 ) -> Result<v1::SigningAuthority, OfflineError> {
-    let instance = Instance::open(data_dir, None, &[]).await?;
+    let instance = Instance::open_existing(data_dir).await?;
     let signers = Signers::new(instance.trust_domain.clone(), instance.keys.clone(), None);
     let activated = match require_undisputed(instance.clock.as_ref()) {
         Ok(()) => {
@@ -98,7 +101,7 @@ pub async fn activate(
 
 /// The recorded authorities.
 pub async fn list(data_dir: &Path) -> Result<Vec<v1::SigningAuthority>, OfflineError> {
-    let instance = Instance::open(data_dir, None, &[]).await?;
+    let instance = Instance::open_existing(data_dir).await?;
     let authorities = instance.store.read().authorities().map(message).collect();
     instance.close()?;
     Ok(authorities)
@@ -106,7 +109,7 @@ pub async fn list(data_dir: &Path) -> Result<Vec<v1::SigningAuthority>, OfflineE
 
 /// Takes the wall clock as right where it lies before the journal's last entry. Without a server there is no other witness.
 pub async fn accept_clock(data_dir: &Path) -> Result<v1::AcceptClockResponse, OfflineError> {
-    let instance = Instance::open(data_dir, None, &[]).await?;
+    let instance = Instance::open_existing(data_dir).await?;
     let sample = instance.clock.sample();
     let dispute = instance.clock.dispute();
     let accepted = match &dispute {
@@ -121,12 +124,26 @@ pub async fn accept_clock(data_dir: &Path) -> Result<v1::AcceptClockResponse, Of
             recorded.and_then(|_| instance.clock.accept(sample).map(drop))
         }
     };
+    let message = crate::grpc::clock::message(
+        instance.store.as_ref(),
+        &instance.keys,
+        sample.wall(),
+        dispute.as_ref(),
+    );
     instance.close()?;
     accepted?;
-    Ok(crate::grpc::clock::message(sample.wall(), dispute.as_ref()))
+    Ok(message)
 }
 
 impl Instance {
+    /// Of a folder that has a journal: a command that only reads or corrects must not fix the trust domain of a new one.
+    async fn open_existing(data_dir: &Path) -> Result<Self, OfflineError> {
+        if !EmbeddedStore::exists(data_dir) {
+            return Err(OfflineError::NoJournal(data_dir.to_owned()));
+        }
+        Self::open(data_dir, None, &[]).await
+    }
+
     async fn open(
         data_dir: &Path,
         trust_domain: Option<TrustDomain>,

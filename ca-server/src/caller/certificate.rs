@@ -27,6 +27,17 @@ pub struct OwnCertificate {
     pub leaf: Leaf,
     /// Its entry in the record.
     pub issued: Issued,
+    /// The position of that entry.
+    pub position: u64,
+}
+
+/// The purpose for which a certificate is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To get a certificate.
+    Issuance,
+    /// To administer.
+    Administration,
 }
 
 /// A certificate of a configured foreign authority.
@@ -84,7 +95,12 @@ impl CertificateJudge {
     }
 
     /// The verdict on the connection's certificate at this moment; `None` if it presented none.
-    pub fn judge(&self, connection: &Connection, now: OffsetDateTime) -> Result<Option<Verified>, Refusal> {
+    pub fn judge(
+        &self,
+        connection: &Connection,
+        purpose: Purpose,
+        now: OffsetDateTime,
+    ) -> Result<Option<Verified>, Refusal> {
         let Some(presented) = connection.chain().first() else {
             return Ok(None);
         };
@@ -94,7 +110,7 @@ impl CertificateJudge {
         };
         match own {
             Some(own) => {
-                self.is_valid(own, now)?;
+                self.is_valid(own, purpose, now)?;
                 Ok(Some(Verified::Own(Arc::clone(own))))
             }
             None => self.foreign(connection.chain(), now).map(Some),
@@ -125,7 +141,12 @@ impl CertificateJudge {
                 let id = leaf.svid_id().map_err(|e| {
                     Refusal::new(Reason::CertificateNotSvid, format!("client certificate: {e}"))
                 })?;
-                return Ok(Some(OwnCertificate { id, leaf, issued }));
+                return Ok(Some(OwnCertificate {
+                    id,
+                    leaf,
+                    issued,
+                    position,
+                }));
             }
         }
         let not_after = leaf.validity().not_after();
@@ -144,18 +165,22 @@ impl CertificateJudge {
 
     /// Revocation, time, and the authority that signed it: each may have changed since the last call. A leaf never outlives
     /// what is above it, so that its own validity is that of the whole path.
-    fn is_valid(&self, own: &OwnCertificate, now: OffsetDateTime) -> Result<(), Refusal> {
+    ///
+    /// One that begins later than now is still renewed if it was recorded before the last accepted correction of the clock:
+    /// it was issued while the clock was ahead, to a holder that may have no other proof.
+    fn is_valid(&self, own: &OwnCertificate, purpose: Purpose, now: OffsetDateTime) -> Result<(), Refusal> {
         let serial = own.leaf.serial();
         let validity = own.leaf.validity();
         if now > validity.not_after() {
             let not_after = validity.not_after();
             return Err(refuse(&VerifyError::Expired { not_after, now }));
         }
-        if now < validity.not_before() {
+        let state = self.store.read();
+        let was_corrected = purpose == Purpose::Issuance && own.position < state.last_correction();
+        if now < validity.not_before() && !was_corrected {
             let not_before = validity.not_before();
             return Err(refuse(&VerifyError::NotYetValid { not_before, now }));
         }
-        let state = self.store.read();
         if let Some(revocation) = state.revocation(serial) {
             return Err(revoked(serial, &revocation.reason));
         }

@@ -15,7 +15,9 @@ use identity::{JoinToken, Reason};
 use proto::Refusal;
 use time::OffsetDateTime;
 
-pub use certificate::{CertificateJudge, CertificateProvider, ForeignCertificate, OwnCertificate, Verified};
+pub use certificate::{
+    CertificateJudge, CertificateProvider, ForeignCertificate, OwnCertificate, Purpose, Verified,
+};
 pub use connection::{Connection, Peer};
 pub use jwt::{JwtProvider, VerifiedJwt};
 pub use token::TokenProof;
@@ -119,7 +121,10 @@ impl Callers {
         if let (Peer::Kernel { uid, pid }, None) = (evidence.connection.peer(), evidence.bearer) {
             return Ok(plain(Attested::Kernel { uid, pid }));
         }
-        let certificate = self.certificates.load().judge(evidence.connection, now);
+        let certificate = self
+            .certificates
+            .load()
+            .judge(evidence.connection, Purpose::Issuance, now);
         let Some(bearer) = evidence.bearer else {
             return match certificate? {
                 Some(verified) => Ok(plain(Attested::from(verified))),
@@ -142,13 +147,15 @@ impl Callers {
         }
     }
 
-    /// The verdict on the connection's certificate alone.
+    /// The verdict on the connection's certificate alone, for administration.
     pub fn certificate(
         &self,
         connection: &Connection,
         now: OffsetDateTime,
     ) -> Result<Option<Verified>, Refusal> {
-        self.certificates.load().judge(connection, now)
+        self.certificates
+            .load()
+            .judge(connection, Purpose::Administration, now)
     }
 
     fn judge_bearer(&self, bearer: &str, now: OffsetDateTime) -> Result<Bearer, Refusal> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::authority::bench::{A, Ask, B, Bench, csr, holder, key, nobody, with_chain};
+use crate::authority::bench::{A, Ask, B, Bench, csr, holder, key, nobody, serial, with_chain};
 use crate::store::{
     Answer, Command, Entry, IssueFacts, Outcome, Revocation, Selection, State, StoreError, TokenRow, Verdict,
 };
@@ -246,7 +246,7 @@ async fn a_certificate_whose_key_was_compromised_proves_nothing() {
     assert!(attest(&bench, &connection, None, false).is_ok());
     bench
         .submit(Command::Revoke {
-            which: Revocation::Serial(crate::authority::bench::serial(&issued[0])),
+            which: Revocation::Serial(serial(&issued[0])),
             known: Selection::default(),
             reason: "keyCompromise".to_owned(),
             by: "test".to_owned(),
@@ -317,11 +317,58 @@ async fn the_journal_is_read_once_for_a_connection_with_our_certificate_and_neve
     ] {
         let before = counted.look_ups.load(Ordering::Relaxed);
         for _ in 0..3 {
-            let verdict = judge.judge(&connection, bench.now());
+            let verdict = judge.judge(&connection, Purpose::Issuance, bench.now());
             assert_eq!(verdict.err().map(|refusal| refusal.reason()), expected);
         }
         assert_eq!(counted.look_ups.load(Ordering::Relaxed), before + reads);
     }
+}
+
+#[tokio::test]
+async fn what_was_issued_while_the_clock_was_ahead_renews_after_its_correction_and_administers_nothing() {
+    let bench = bench().await;
+    let id = "spiffe://example.org/admin/x";
+    bench
+        .apply(
+            "x",
+            json!({ "spiffeId": id, "role": "admin", "callers": ["token"] }),
+        )
+        .await;
+    let days = Duration::from_secs(3 * 24 * 3600);
+    bench.later(days);
+    let (ahead, revoked) = (bench.enrol("x", id, "x").await, bench.enrol("y", id, "x").await);
+    let (admin, other) = (holder(&ahead), holder(&revoked));
+    let renewed = csr(&key(), &[id]);
+    let outdated = bench.issue(&admin, &renewed, Ask::default()).await.unwrap();
+    bench.earlier(days);
+    assert_eq!(reason(&bench, &admin, None), Reason::CertificateNotYetValid);
+
+    bench.revoke(&revoked).await;
+    bench
+        .submit(Command::AcceptTime {
+            at: bench.now().unix_timestamp(),
+            dispute: "ahead".to_owned(),
+            by: "test".to_owned(),
+        })
+        .await;
+    assert!(attest(&bench, &admin, None, false).is_ok());
+    assert_eq!(reason(&bench, &other, None), Reason::CertificateRevoked);
+    let administers = bench.callers.certificate(&admin, bench.now());
+    assert_eq!(administers.unwrap_err().reason(), Reason::CertificateNotYetValid);
+    // The same request as before gets another certificate: the recorded one cannot be used yet.
+    bench.renew_authority().await;
+    let next = bench.issue(&admin, &renewed, Ask::default()).await.unwrap();
+    assert_ne!(serial(&next), serial(&outdated));
+    assert!(next.validity.contains(bench.now()));
+
+    bench.later(days);
+    let late = bench.enrol("z", A, "a").await;
+    bench.earlier(days);
+    assert_eq!(
+        reason(&bench, &holder(&late), None),
+        Reason::CertificateNotYetValid,
+        "it was recorded after the correction"
+    );
 }
 
 /// A store that counts what is read of its journal.

@@ -8,26 +8,29 @@ use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 
 use super::admin::Admin;
+use crate::authority::keys::KeyFolder;
+use crate::authority::lifecycle;
 use crate::clock::ServerClock;
-use crate::store::Command;
+use crate::store::{Command, Store};
 
 /// `signet.v1.Clock`.
 #[derive(Clone)]
 pub struct ClockService {
     admin: Admin,
     clock: Arc<ServerClock>,
+    keys: KeyFolder,
 }
 
 impl ClockService {
-    /// For the administrators of the server that has this clock.
-    pub fn new(admin: Admin, clock: Arc<ServerClock>) -> Self {
-        Self { admin, clock }
+    /// For the administrators of the server that has this clock and these keys.
+    pub fn new(admin: Admin, clock: Arc<ServerClock>, keys: KeyFolder) -> Self {
+        Self { admin, clock, keys }
     }
 
     async fn accept(&self, by: &str) -> Result<v1::AcceptClockResponse, Refusal> {
         let sample = self.clock.sample();
         let Some(dispute) = self.clock.dispute() else {
-            return Ok(message(sample.wall(), None));
+            return Ok(self.message(sample.wall(), None));
         };
         // Recorded first: what cannot be recorded is not done.
         let command = Command::AcceptTime {
@@ -39,17 +42,33 @@ impl ClockService {
         self.clock.accept(sample)?;
         self.admin
             .changed(by, format!("accepted the wall clock: {dispute}"), |_| ());
-        Ok(message(sample.wall(), Some(&dispute)))
+        Ok(self.message(sample.wall(), Some(&dispute)))
+    }
+
+    fn message(&self, wall: OffsetDateTime, dispute: Option<&Dispute>) -> v1::AcceptClockResponse {
+        message(self.admin.store.as_ref(), &self.keys, wall, dispute)
     }
 }
 
 /// What became of an acceptance.
-pub fn message(wall: OffsetDateTime, dispute: Option<&Dispute>) -> v1::AcceptClockResponse {
+pub fn message(
+    store: &dyn Store,
+    keys: &KeyFolder,
+    wall: OffsetDateTime,
+    dispute: Option<&Dispute>,
+) -> v1::AcceptClockResponse {
+    let active = store.read().active_authority().cloned();
+    let advice = active.and_then(|row| {
+        let root = keys.load_root().ok().flatten();
+        let has_root_key = root.is_some_and(|root| **root.certificate() == *row.root);
+        lifecycle::begins_later(&row, has_root_key, wall)
+    });
     v1::AcceptClockResponse {
         accepted: dispute.is_some(),
         wall: Some(timestamp_to_message(wall)),
         expected: dispute.map(|dispute| timestamp_to_message(dispute.expected)),
         dispute: dispute.map(ToString::to_string).unwrap_or_default(),
+        advice: advice.unwrap_or_default(),
     }
 }
 
@@ -85,7 +104,7 @@ mod tests {
         let time = ManualTime::new(NOW);
         let source = Box::new(Arc::clone(&time));
         let clock = Arc::new(ServerClock::new(source, Limits::default()));
-        let service = ClockService::new(bench.admin.clone(), Arc::clone(&clock));
+        let service = ClockService::new(bench.admin.clone(), Arc::clone(&clock), bench.keys());
 
         let answer = ask(&bench, &service).await;
         assert!(!answer.accepted && answer.expected.is_none(), "{answer:?}");
@@ -118,7 +137,7 @@ mod tests {
         let source = Box::new(Arc::clone(&time));
         let clock = Arc::new(ServerClock::new(source, Limits::default()));
         time.step(86_400);
-        let service = ClockService::new(bench.admin.clone(), Arc::clone(&clock));
+        let service = ClockService::new(bench.admin.clone(), Arc::clone(&clock), bench.keys());
         let status = service
             .accept_clock(Request::new(v1::AcceptClockRequest {}))
             .await;

@@ -96,7 +96,7 @@ impl Services {
             certificates: CertificatesService::new(admin.clone()),
             resources: ResourcesService::new(admin.clone()),
             authorities: AuthoritiesService::new(admin.clone(), Arc::clone(&server.signers)),
-            clock: ClockService::new(admin, Arc::clone(&server.clock)),
+            clock: ClockService::new(admin, Arc::clone(&server.clock), server.signers.keys().clone()),
         }
     }
 

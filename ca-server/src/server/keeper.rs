@@ -172,6 +172,12 @@ impl Keeper {
         self.signers
             .follow(self.store.as_ref(), now)
             .map_err(|e| Refusal::new(e.reason(), e.to_string()))?;
+        if let Some(advice) = self.begins_later(now)? {
+            // It signs nothing until then, the server's certificate included.
+            self.signing.set_not_ready(advice);
+            self.show_root();
+            return Ok(());
+        }
         let trouble = self.look_at_authority(now).await?;
         let signers = self.signers.current();
         let active = signers.active()?;
@@ -215,6 +221,26 @@ impl Keeper {
         Ok(())
     }
 
+    /// The advice about the active authority, if it begins later and another cannot be made here.
+    fn begins_later(&self, now: OffsetDateTime) -> Result<Option<String>, Refusal> {
+        let Some(row) = self.store.read().active_authority().cloned() else {
+            return Ok(None);
+        };
+        // The key is read only where it matters.
+        if lifecycle::begins_later(&row, false, now).is_none() {
+            return Ok(None);
+        }
+        let has_root_key = self.root_of(&row.root)?.is_some();
+        Ok(lifecycle::begins_later(&row, has_root_key, now))
+    }
+
+    /// The root with its key, if it is here.
+    fn root_of(&self, certificate: &[u8]) -> Result<Option<RootAuthority>, Refusal> {
+        let root = self.signers.keys().load_root();
+        let root = root.map_err(|e| Refusal::new(Reason::Internal, e.to_string()))?;
+        Ok(root.filter(|root| **root.certificate() == *certificate))
+    }
+
     /// The root of the active authority, if there is one.
     fn show_root(&self) {
         let signers = self.signers.current();
@@ -230,17 +256,13 @@ impl Keeper {
         self.metrics.authority_ends(active.not_after());
         let leaf_life = self.profiles.workload.default_life();
         let standing = lifecycle::standing(active.validity(), leaf_life, now);
-        // One that was made while the clock was ahead has not begun after the correction.
+        // One that was made while the clock was ahead has not begun after the correction; see `begins_later` for those
+        // that cannot be replaced here.
         let has_begun = active.validity().not_before() <= now;
         if standing == Standing::Fresh && has_begun {
             return Ok(active.trouble().map(rejected));
         }
-        let root = self
-            .signers
-            .keys()
-            .load_root()
-            .map_err(|e| Refusal::new(Reason::Internal, e.to_string()))?
-            .filter(|root| root.certificate() == active.root());
+        let root = self.root_of(active.root())?;
         match (root, standing) {
             (Some(root), _) => match self.renew_authority(&root, now).await {
                 Ok(()) => Ok(None),
@@ -255,10 +277,6 @@ impl Keeper {
                 self.warn_of_end(&active.end());
                 Ok(active.trouble().map(rejected))
             }
-            (None, Standing::Fresh) => Ok(Some(format!(
-                "the signing authority begins at {}; activate another, or check the clock",
-                moment(active.validity().not_before())
-            ))),
             (None, Standing::Ended) => Ok(Some(format!(
                 "the signing authority ended at {}; activate a new one",
                 active.end()

@@ -92,10 +92,13 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it records something that was signed, which is not done while the time is disputed. CRLs are
-    /// an exception: a revocation is urgent.
+    /// Whether it records something that was signed, or a token, whose expiry would be wrong: that is not done while the
+    /// time is disputed. CRLs are an exception: a revocation is urgent.
     pub(super) fn needs_undisputed_time(&self) -> bool {
-        matches!(self, Command::Issue(_) | Command::PutAuthority { .. })
+        matches!(
+            self,
+            Command::Issue(_) | Command::PutAuthority { .. } | Command::CreateToken { .. }
+        )
     }
 }
 

@@ -58,10 +58,7 @@ pub(super) fn decide(view: &View<'_>, command: Command) -> Result<Decision, Refu
             },
             Outcome::Done,
         )),
-        Command::AcceptTime { at, dispute, by } => Ok(Decision::recorded(
-            Change::new(at, by, format!("accept the wall clock: {dispute}")).entry,
-            Outcome::Done,
-        )),
+        Command::AcceptTime { at, dispute, by } => Ok(admin::accept_time(view, at, &dispute, by)),
         Command::Prune => Ok(prune::prune(view, now)),
     }
 }

@@ -46,6 +46,11 @@ pub struct Embedded {
 }
 
 impl EmbeddedStore {
+    /// Whether the data folder has one.
+    pub fn exists(data_dir: &Path) -> bool {
+        data_dir.join("journal").is_dir()
+    }
+
     /// Opens the store of a data folder, or makes one. Reads the newest snapshot and what follows it, or, after a clean stop, the
     /// index; where certificates are recorded that still count is read beside the first decisions.
     ///

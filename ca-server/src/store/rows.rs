@@ -8,7 +8,7 @@ use prost::Message;
 #[derive(Clone, PartialEq, Message)]
 pub struct Row {
     /// Which row it is.
-    #[prost(oneof = "RowKind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "RowKind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: Option<RowKind>,
 }
 
@@ -39,6 +39,17 @@ pub enum RowKind {
     /// The last revision given to a change of resources or authorities.
     #[prost(uint64, tag = "8")]
     Revision(u64),
+    /// The last correction of the clock that was accepted.
+    #[prost(message, tag = "9")]
+    Correction(CorrectionRow),
+}
+
+/// A correction of the clock that was accepted: certificates recorded before it may begin later than now.
+#[derive(Clone, PartialEq, Message)]
+pub struct CorrectionRow {
+    /// Journal position of its entry.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
 }
 
 /// What was fixed at the first start.
@@ -88,6 +99,9 @@ pub struct TokenRow {
     /// Latest notAfter among the certificates that a registration made for it granted, renewals included.
     #[prost(int64, tag = "11")]
     pub last_leaf_ends: i64,
+    /// When it was created, in seconds since 1970; 0 in rows of earlier releases.
+    #[prost(int64, tag = "12")]
+    pub created_at: i64,
 }
 
 /// The redemption of a token.
@@ -243,6 +257,7 @@ impl Row {
             RowKind::Authority(row) => authority_key(&row.key_id),
             RowKind::Crl(row) => crl_key(&row.authority),
             RowKind::Revision(_) => revision_key(),
+            RowKind::Correction(_) => correction_key(),
         })
     }
 }
@@ -259,6 +274,10 @@ pub(super) fn instance_key() -> RowKey {
 
 pub(super) fn revision_key() -> RowKey {
     named(b'n', &[])
+}
+
+pub(super) fn correction_key() -> RowKey {
+    named(b'w', &[])
 }
 
 pub(super) fn token_key(id: &str) -> RowKey {

@@ -61,6 +61,14 @@ impl State {
         }
     }
 
+    /// The journal position of the last accepted correction of the clock; 0 if there was none.
+    pub fn last_correction(&self) -> u64 {
+        match self.rows.get(rows::correction_key().as_slice()) {
+            Some(RowKind::Correction(row)) => row.position,
+            _ => 0,
+        }
+    }
+
     /// What was fixed at the first start.
     pub fn instance(&self) -> Option<&InstanceRow> {
         match self.rows.get(rows::instance_key().as_slice()) {

@@ -16,6 +16,7 @@ use tonic::Request;
 
 use super::Admin;
 use crate::audit::Audit;
+use crate::authority::keys::KeyFolder;
 use crate::caller::Connection;
 use crate::config::{Config, Mode, Settings};
 use crate::registration::Registrations;
@@ -97,6 +98,11 @@ impl Bench {
             .extensions_mut()
             .insert(Arc::new(Connection::over_socket(0, 7)));
         request
+    }
+
+    /// No keys yet.
+    pub(crate) fn keys(&self) -> KeyFolder {
+        KeyFolder::new(self.folder.path().join("keys"))
     }
 
     pub(crate) fn later(&self, by: Duration) {

@@ -62,6 +62,7 @@ impl TokensService {
             id,
             digest: JoinToken::digest_of(&text).to_vec(),
             spiffe_id: wish.spiffe_id.to_string(),
+            created_at: now.unix_timestamp(),
             expires_at: (now + wish.ttl).unix_timestamp(),
             registration: name,
             made_registration: made.is_some(),

@@ -6,7 +6,7 @@ use proto::Refusal;
 use super::{Change, Decision};
 use crate::store::command::Outcome;
 use crate::store::rows::{
-    AuthorityRow, CrlRow, EarlierCertificate, InstanceRow, ResourceRow, RowKind, TokenRow,
+    AuthorityRow, CorrectionRow, CrlRow, EarlierCertificate, InstanceRow, ResourceRow, RowKind, TokenRow,
 };
 use crate::store::view::{Hit, View};
 
@@ -85,6 +85,24 @@ pub(super) fn revoke_token(view: &View<'_>, id: &str, by: String, now: i64) -> R
         ..row.clone()
     }));
     Ok(change.into_decision(Outcome::Done))
+}
+
+/// From here on certificates that are recorded already may begin later than now. A token that was created later than now
+/// was created by a clock that was ahead: it gets the same time to live from now on.
+pub(super) fn accept_time(view: &View<'_>, at: i64, dispute: &str, by: String) -> Decision {
+    let mut change = Change::new(at, by, format!("accept the wall clock: {dispute}"));
+    change.put(RowKind::Correction(CorrectionRow {
+        position: view.next_position(),
+    }));
+    let tokens = view.state.tokens_after("").filter_map(|row| view.token(&row.id));
+    for row in tokens.filter(|row| row.created_at > at && !row.revoked) {
+        change.put(RowKind::Token(TokenRow {
+            created_at: at,
+            expires_at: at + (row.expires_at - row.created_at),
+            ..row.clone()
+        }));
+    }
+    change.into_decision(Outcome::Done)
 }
 
 pub(super) fn put_authority(

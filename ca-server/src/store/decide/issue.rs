@@ -209,8 +209,10 @@ fn succession(view: &View<'_>, facts: &IssueFacts, parent: &Parent) -> Result<Su
         return Ok(Succession::Renewal);
     };
     let answer = view.answer_to(parent, &facts.key_digest, &facts.wish)?;
+    // One that begins later than now was issued while the clock was ahead, and is of no use.
     if let Some((position, issued)) = answer
         && view.is_valid(&issued)
+        && issued.not_before <= view.now()
     {
         return Ok(Succession::Same { position });
     }
