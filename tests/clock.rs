@@ -1,6 +1,8 @@
 //! A server whose wall clock is wrong: ahead, behind, jumping there and back, wrong from the start and corrected. It signs and
 //! deletes nothing meanwhile, and answers as before afterwards, without a restart.
 
+mod corrections;
+
 use std::path::{Path, PathBuf};
 
 use identity::{Clock as _, SystemClock};
@@ -31,11 +33,16 @@ impl Fixture {
         Self::start_at(folder, offset, Vec::new())
     }
 
-    /// Stops it in order, and starts it on the same folder and port with another wall clock.
+    /// Stops it in order, and starts it on the same folder and port with another wall clock, as after a reboot.
     fn restart(self, offset: &str) -> Self {
+        self.restart_after(offset, forget_boot)
+    }
+
+    fn restart_after(self, offset: &str, change: impl FnOnce(&Path)) -> Self {
         let port = ["--listen-grpc".to_owned(), self.server.fact("grpc").to_owned()];
         let (code, folder) = self.server.terminate();
         assert_eq!(code, 0, "the server did not stop cleanly");
+        change(&folder.path().join("data"));
         Self::start_at(folder, offset, port.to_vec())
     }
 
@@ -144,6 +151,11 @@ impl Fixture {
         activate.arg("--chain").arg(&chain);
         run(activate.arg("--root").arg(root.certificate()));
     }
+}
+
+/// In another boot the boot-time clock of the earlier process says nothing.
+fn forget_boot(data: &Path) {
+    std::fs::remove_file(data.join("clock.json")).expect("the file of the clocks");
 }
 
 fn serial(folder: &Path) -> String {
@@ -366,6 +378,7 @@ fn a_clock_before_the_last_entry_is_accepted_without_a_server() {
     let fixture = Fixture::start_in(folder, "+3d");
     let (code, folder) = fixture.server.terminate();
     assert_eq!(code, 0);
+    forget_boot(&folder.path().join("data"));
 
     let accept = || {
         let mut command = signet();
@@ -380,72 +393,6 @@ fn a_clock_before_the_last_entry_is_accepted_without_a_server() {
 }
 
 #[test]
-fn what_was_issued_while_the_clock_was_ahead_renews_once_the_correction_is_accepted() {
-    let fixture = Fixture::up().restart("+3d");
-    let server = &fixture.server;
-    let (web, token) = (server.path("web"), server.token_file(WEB, &[]));
-    // The clock of the client is ahead, too.
-    run(issuance(&token, &web).envs(fixture.clock.environment()));
-    let offered = server.token_file(LATER, &["--ttl", "5m"]);
-
-    fixture.clock.set("+0");
-    fixture.becomes_disputed();
-    assert_eq!(fixture.json(&["server", "accept-clock"])["accepted"], true);
-    fixture.becomes_ready();
-    run(&mut renewal(&web));
-    // Once more, with a certificate that is valid by now.
-    run(&mut renewal(&web));
-    run(ask_openssl(&["x509", "-noout", "-checkend", "0", "-in"]).arg(web.join("svid.pem")));
-    let text = run(ask_openssl(&["verify", "-CAfile"])
-        .arg(web.join("bundle.pem"))
-        .arg("-untrusted")
-        .arg(web.join("svid.pem"))
-        .arg(web.join("svid.pem")));
-    assert!(text.contains("OK"), "{text}");
-
-    // A token of five minutes stays one of five minutes.
-    let tokens = fixture.json(&["token", "list"]);
-    let mut items = tokens["items"].as_array().expect("a list").iter();
-    let item = items.find(|item| item["spiffeId"] == LATER).expect("the token");
-    let expiry = item["expiresAt"].as_str().expect("a time");
-    let soon = identity::moment(SystemClock.now() + time::Duration::minutes(6));
-    assert!(expiry < soon.as_str(), "{expiry}");
-    run(&mut issuance(&offered, &server.path("later")));
-}
-
-#[test]
-fn a_root_from_the_future_is_reported_once_with_what_to_do() {
-    let fixture = Fixture::start_in(TempDir::new().expect("a temporary folder"), "+3d");
-    fixture.clock.set("+0");
-    fixture.becomes_disputed();
-    let accepted = fixture.json(&["server", "accept-clock"]);
-    assert_eq!(accepted["accepted"], true);
-    let advice = accepted["advice"].as_str().unwrap_or_default();
-    assert!(
-        advice.contains("the root begins at") && advice.contains("new data folder"),
-        "{accepted}"
-    );
-    wait_for("the advice to be the reason", || {
-        fixture.readiness().contains("new data folder").then_some(())
-    });
-    let said = run(&mut fixture.server.signet(&["server", "accept-clock"]));
-    assert!(said.contains("new data folder"), "{said}");
-
-    // Each of these makes the server look again.
-    for name in ["one", "two", "three"] {
-        fixture.server.apply(&registration(name));
-    }
-    let fixture = fixture.restart("+0");
-    assert!(fixture.readiness().contains("new data folder"));
-    let log = fixture.server.log();
-    assert_eq!(
-        log.matches("new data folder").count(),
-        2,
-        "once in each process: {log}"
-    );
-}
-
-#[test]
 fn a_folder_without_a_journal_has_no_clock_to_accept_and_stays_empty() {
     let folder = TempDir::new().expect("a temporary folder");
     for command in [["server", "accept-clock"], ["authority", "list"]] {
@@ -453,4 +400,42 @@ fn a_folder_without_a_journal_has_no_clock_to_accept_and_stays_empty() {
         assert!(why.contains("NOT_FOUND"), "{why}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
+
+#[test]
+fn a_restart_in_the_same_boot_ends_no_dispute() {
+    let fixture = Fixture::up();
+    let web = fixture.issue(WEB, "web");
+    fixture.clock.set("+3d");
+    fixture.becomes_disputed();
+
+    let fixture = fixture.restart_after("+3d", |_| ());
+    let readiness = fixture.readiness();
+    assert!(readiness.contains("by the boot-time clock it is"), "{readiness}");
+    // Nor does a crash, or a start after another command.
+    let (folder, _) = fixture.server.kill();
+    let fixture = Fixture::start_in(folder, "+3d");
+    assert!(fixture.readiness().contains("accept-clock"));
+
+    assert_eq!(fixture.json(&["server", "accept-clock"])["accepted"], true);
+    fixture.becomes_ready();
+    wait_for("the accepted time to be kept", || {
+        let kept = std::fs::read(fixture.server.path("data/clock.json")).ok()?;
+        let kept: Value = serde_json::from_slice(&kept).ok()?;
+        let tomorrow = (SystemClock.now() + time::Duration::DAY).unix_timestamp() * 1000;
+        (kept["agreement"]["wall"].as_i64()? > tomorrow).then_some(())
+    });
+    let fixture = fixture.restart_after("+3d", |_| ());
+    fixture.becomes_ready();
+
+    // Without a server the boot-time clock is a witness as well.
+    let (folder, _) = fixture.server.kill();
+    let mut command = signet();
+    command.args(["server", "accept-clock", "--data"]);
+    let said = run(command.arg(folder.path().join("data")));
+    assert!(said.contains("the wall clock is accepted"), "{said}");
+    let fixture = Fixture::start_in(folder, "+0");
+    fixture.becomes_ready();
+    assert_eq!(fixture.server.certificates(WEB).len(), 1);
+    assert!(web.exists());
 }

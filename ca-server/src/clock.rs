@@ -1,6 +1,7 @@
 //! The time of a running server: the wall clock, as long as its witnesses do not contradict it. `WitnessedTime` of
 //! `identity` decides; this file takes the readings and holds the state that all threads share.
 
+mod kept;
 mod os;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,12 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use identity::clock::witnessed::{Change, End, Evaluation, Limits, Reading, WitnessedTime};
+use identity::clock::witnessed::{Change, End, Evaluation, Limits, Marks, Reading, WitnessedTime};
 use identity::{Clock, Dispute, Reason, moment};
 use proto::Refusal;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
+pub use kept::KeptTime;
 pub use os::OsTime;
 
 /// How often the clocks are to be compared when no request reads them.
@@ -41,6 +43,8 @@ pub trait TimeSource: Send + Sync {
 pub struct ServerClock {
     source: Box<dyn TimeSource>,
     limits: Limits,
+    /// From an earlier process of this boot.
+    marks: Option<Marks>,
     time: ArcSwap<WitnessedTime>,
     /// Seconds since 1970.
     last_entry: AtomicI64,
@@ -64,22 +68,33 @@ impl Sample {
 }
 
 impl ServerClock {
-    /// The clock of this machine.
-    pub fn system() -> Self {
-        Self::new(Box::new(OsTime), Limits::default())
+    /// The clock of this machine, with what an earlier process of this boot knew of it.
+    pub fn system(marks: Option<Marks>) -> Self {
+        Self::resume(Box::new(OsTime), Limits::default(), marks)
     }
 
     /// Begins with the wall clock of `source`. A store that opens with this clock adds the last entry.
     pub fn new(source: Box<dyn TimeSource>, limits: Limits) -> Self {
-        let time = WitnessedTime::start(&read(source.as_ref(), NO_ENTRY), limits);
+        Self::resume(source, limits, None)
+    }
+
+    fn resume(source: Box<dyn TimeSource>, limits: Limits, marks: Option<Marks>) -> Self {
+        let time = begin(&read(source.as_ref(), NO_ENTRY), limits, marks);
+        let dispute = time.dispute().cloned();
         Self {
             source,
             limits,
+            marks,
             time: ArcSwap::from_pointee(time),
             last_entry: AtomicI64::new(NO_ENTRY),
             changing: Mutex::default(),
-            disputes: watch::Sender::new(None),
+            disputes: watch::Sender::new(dispute),
         }
+    }
+
+    /// What another process of this boot should begin with; `None` before any wall clock was believed.
+    pub fn marks(&self) -> Option<Marks> {
+        self.time.load().marks()
     }
 
     /// Compares the clocks, and ends a dispute that has been resolved. To be called each [`INTERVAL`].
@@ -194,7 +209,7 @@ impl Clock for ServerClock {
         let changing = self.change();
         self.last_entry.store(at.unix_timestamp(), Ordering::Relaxed);
         let reading = self.read();
-        let time = WitnessedTime::start(&reading, self.limits);
+        let time = begin(&reading, self.limits, self.marks);
         let began = time.dispute().cloned().map(Change::Disputed);
         self.replace(&changing, time, &reading, began.as_ref());
     }
@@ -248,6 +263,13 @@ fn log(change: &Change) {
             };
             tracing::warn!("the time is no longer disputed: {end}; before, {dispute}");
         }
+    }
+}
+
+fn begin(reading: &Reading, limits: Limits, marks: Option<Marks>) -> WitnessedTime {
+    match marks {
+        Some(marks) => WitnessedTime::resume(reading, limits, marks),
+        None => WitnessedTime::start(reading, limits),
     }
 }
 

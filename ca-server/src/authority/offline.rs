@@ -13,7 +13,7 @@ use rustls_pki_types::CertificateDer;
 use super::keys::KeyFolder;
 use super::signers::Signers;
 use super::{answer, lifecycle};
-use crate::clock::{ServerClock, require_undisputed};
+use crate::clock::{KeptTime, ServerClock, require_undisputed};
 use crate::config::{ServerName, default_server_names, unusable_host_name};
 use crate::grpc::authorities::message;
 use crate::store::{Command, EmbeddedStore, InstanceRow, Store};
@@ -45,6 +45,7 @@ struct Instance {
     store: Arc<EmbeddedStore>,
     keys: KeyFolder,
     clock: Arc<ServerClock>,
+    kept_time: KeptTime,
 }
 
 /// Makes a key under `keys/` and returns the CSR for it, in DER. The first time, it fixes the instance's trust domain and server
@@ -107,7 +108,8 @@ pub async fn list(data_dir: &Path) -> Result<Vec<v1::SigningAuthority>, OfflineE
     Ok(authorities)
 }
 
-/// Takes the wall clock as right where it lies before the journal's last entry. Without a server there is no other witness.
+/// Takes the wall clock as right where it lies before the journal's last entry, or differs from the boot-time clock since a
+/// server ran in this boot.
 pub async fn accept_clock(data_dir: &Path) -> Result<v1::AcceptClockResponse, OfflineError> {
     let instance = Instance::open_existing(data_dir).await?;
     let sample = instance.clock.sample();
@@ -121,7 +123,12 @@ pub async fn accept_clock(data_dir: &Path) -> Result<v1::AcceptClockResponse, Of
                 by: "operator".to_owned(),
             };
             let recorded = answer(instance.store.submit(command)).await;
-            recorded.and_then(|_| instance.clock.accept(sample).map(drop))
+            recorded.and_then(|_| {
+                instance.clock.accept(sample)?;
+                let marks = instance.clock.marks();
+                let kept = marks.map_or(Ok(()), |marks| instance.kept_time.write(&marks));
+                kept.map_err(|e| Refusal::new(Reason::Internal, e.to_string()))
+            })
         }
     };
     let message = crate::grpc::clock::message(
@@ -151,7 +158,8 @@ impl Instance {
     ) -> Result<Self, OfflineError> {
         let folder = InstanceFolder::claim(data_dir)?;
         let keys = KeyFolder::new(folder.subfolder(KEYS, 0o700)?);
-        let clock = Arc::new(ServerClock::system());
+        let kept_time = KeptTime::of(folder.path());
+        let clock = Arc::new(ServerClock::system(kept_time.read()));
         let store = Arc::new(EmbeddedStore::open(
             folder.path(),
             Arc::<ServerClock>::clone(&clock),
@@ -164,6 +172,7 @@ impl Instance {
             store,
             keys,
             clock,
+            kept_time,
         })
     }
 

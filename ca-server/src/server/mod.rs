@@ -28,7 +28,7 @@ use crate::authority::offline::settle;
 use crate::authority::signers::Signers;
 use crate::authority::{Authority, Parts, ServerNames};
 use crate::caller::{Callers, CertificateJudge};
-use crate::clock::ServerClock;
+use crate::clock::{KeptTime, ServerClock};
 use crate::config::{AuditSink, Mode, ServerArgs, ServerName, Settings};
 use crate::metrics::Metrics;
 use crate::registration::{Profiles, Registrations};
@@ -143,7 +143,8 @@ impl Server {
         metrics: Arc<Metrics>,
         drain: Drain,
     ) -> Result<Self, ServeError> {
-        let server_clock = Arc::new(ServerClock::system());
+        let marks = KeptTime::of(folder.path()).read();
+        let server_clock = Arc::new(ServerClock::system(marks));
         let clock: Arc<dyn Clock> = Arc::<ServerClock>::clone(&server_clock);
         let readiness = Readiness::new();
         let (signing, recording, auditing, timekeeping) = (

@@ -2,6 +2,7 @@
 //! records that a new time was accepted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use identity::clock::witnessed::{Change, End};
 use identity::{Clock as _, Dispute};
@@ -10,9 +11,12 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Server;
-use crate::clock::{INTERVAL, ServerClock, explanation};
+use crate::clock::{INTERVAL, KeptTime, ServerClock, explanation};
 use crate::metrics::Metrics;
 use crate::store::{Command, EmbeddedStore, Store};
+
+/// How often the marks of the clocks are written.
+const KEEP_EVERY: Duration = Duration::from_secs(600);
 
 /// Runs until the process ends.
 pub(super) fn spawn(server: &Server) {
@@ -22,6 +26,7 @@ pub(super) fn spawn(server: &Server) {
         server.timekeeping.clone(),
         Arc::clone(&server.metrics),
     ));
+    tokio::spawn(keep(Arc::clone(&clock), KeptTime::of(server.folder.path())));
     tokio::spawn(compare(clock, store));
 }
 
@@ -32,6 +37,26 @@ async fn compare(clock: Arc<ServerClock>, store: Arc<EmbeddedStore>) {
         ticks.tick().await;
         if let Some(Change::Ended(dispute, End::Synchronised)) = clock.compare() {
             record(&clock, store.as_ref(), &dispute);
+        }
+    }
+}
+
+/// Writes the marks of the clocks for the next process of this boot, at once after each dispute and then at intervals.
+async fn keep(clock: Arc<ServerClock>, file: KeptTime) {
+    let mut disputes = clock.disputes();
+    loop {
+        let marks = clock.marks().filter(|_| disputes.borrow_and_update().is_none());
+        if let Some(marks) = marks {
+            let file = file.clone();
+            // Only this task waits for a disk that hangs.
+            let written = tokio::task::spawn_blocking(move || file.write(&marks)).await;
+            if let Ok(Err(error)) = written {
+                tracing::warn!("a restart would not know the last agreement of the clocks: {error}");
+            }
+        }
+        tokio::select! {
+            alive = disputes.changed() => if alive.is_err() { return },
+            () = tokio::time::sleep(KEEP_EVERY) => {}
         }
     }
 }

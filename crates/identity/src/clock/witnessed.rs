@@ -62,6 +62,8 @@ const STEADY_TOLERANCE: time::Duration = time::Duration::seconds(2);
 /// marks are set to the entry's time: now is not before it, so this is the earliest time that is possible. A certificate
 /// is then taken for valid rather than expired, and nothing is signed or deleted by it. A wall clock that is ahead at
 /// the start cannot be recognised; nothing is deleted for an hour, and it is disputed as soon as it is corrected.
+///
+/// Another start in the same boot goes on with the marks of the process before it: a restart ends no dispute.
 #[derive(Clone, Debug)]
 pub struct WitnessedTime {
     limits: Limits,
@@ -74,10 +76,21 @@ pub struct WitnessedTime {
 }
 
 /// One instant by both clocks.
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    wall: OffsetDateTime,
-    boot: Duration,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The wall clock.
+    pub wall: OffsetDateTime,
+    /// The boot-time clock.
+    pub boot: Duration,
+}
+
+/// What an earlier process of the same boot knew of the clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// Its anchor.
+    pub anchor: Mark,
+    /// Its last agreement.
+    pub agreement: Mark,
 }
 
 /// A dispute that has not ended.
@@ -146,6 +159,44 @@ impl WitnessedTime {
             });
         }
         time
+    }
+
+    /// Goes on with the marks that an earlier process of the same boot had.
+    pub fn resume(reading: &Reading, limits: Limits, marks: Marks) -> Self {
+        // A boot-time clock that ran backwards is that of another boot.
+        if marks.anchor.boot.max(marks.agreement.boot) > reading.boot {
+            return Self::start(reading, limits);
+        }
+        let mut time = Self {
+            limits,
+            anchor: marks.anchor,
+            agreement: marks.agreement,
+            begins_at_entry: false,
+            disputed: None,
+            undisputed_since: reading.boot,
+        };
+        match time.divergence(reading) {
+            Some(dispute) => {
+                time.disputed = Some(Disputed {
+                    dispute,
+                    steady: reading.mark(),
+                });
+                time
+            }
+            None if behind_entry(reading, &limits).is_some() => Self::start(reading, limits),
+            None => {
+                time.agree(reading);
+                time
+            }
+        }
+    }
+
+    /// The marks for another process of this boot; `None` before any wall clock was believed.
+    pub fn marks(&self) -> Option<Marks> {
+        (!self.begins_at_entry).then_some(Marks {
+            anchor: self.anchor,
+            agreement: self.agreement,
+        })
     }
 
     /// Evaluates a reading without a change of state.

@@ -390,3 +390,31 @@ fn times_at_the_ends_of_the_calendar_do_not_panic() {
     machine.observe();
     machine.evaluate();
 }
+
+#[test]
+fn a_restart_in_the_same_boot_ends_no_dispute_and_one_in_another_boot_begins_anew() {
+    let limits = Limits::default();
+    let reading = |wall: i64, boot: u64| Reading {
+        wall: NOON + time::Duration::seconds(wall),
+        boot: Duration::from_secs(boot),
+        last_entry: None,
+    };
+    let before = WitnessedTime::start(&reading(0, 1000), limits);
+    let marks = before.marks().unwrap();
+    let days = 3 * DAY;
+
+    let mut after = WitnessedTime::resume(&reading(days + 60, 1060), limits, marks);
+    let dispute = after.dispute().cloned().unwrap();
+    assert_eq!(dispute.witness, Witness::BootClock);
+    assert_eq!(dispute.expected, reading(60, 0).wall);
+    assert_eq!(after.marks(), Some(marks), "it can be restarted again");
+    assert_eq!(
+        after.observe(&reading(70, 1070), false),
+        Some(Change::Ended(dispute, End::Agreement))
+    );
+
+    let agreed = WitnessedTime::resume(&reading(60, 1060), limits, marks);
+    assert!(agreed.dispute().is_none());
+    let rebooted = WitnessedTime::resume(&reading(days, 30), limits, marks);
+    assert!(rebooted.dispute().is_none());
+}
