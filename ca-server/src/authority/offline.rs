@@ -1,6 +1,7 @@
 //! What an operator does with signing authorities on the data folder while no server runs: prepare a key, activate the chain that was
 //! signed for it, list. A running server holds the folder's lock: activation goes to it instead (`signet.v1.Authorities`).
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,7 +64,33 @@ pub async fn prepare(
 
 /// As [`prepare`], beside the server that runs on this folder for this trust domain: a key needs no record before it is activated.
 pub fn prepare_beside(data_dir: &Path, trust_domain: TrustDomain) -> Result<Vec<u8>, Refusal> {
+    expect_owner(data_dir, process_user())?;
     make_key(&KeyFolder::new(data_dir.join(KEYS)), trust_domain)
+}
+
+fn process_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// What a command writes belongs to its user: the server, which runs as the owner of the journal, could not read it and would
+/// not start.
+fn expect_owner(data_dir: &Path, user: u32) -> Result<(), Refusal> {
+    // A folder without a journal is nobody's yet, and other errors are those of opening it.
+    let Ok(journal) = std::fs::metadata(EmbeddedStore::journal_dir(data_dir)) else {
+        return Ok(());
+    };
+    let owner = journal.uid();
+    if owner == user {
+        return Ok(());
+    }
+    let message = format!(
+        "the journal in {} belongs to the user with id {owner}, expected to run as that user, not as {user}: the server \
+         could not read what this command writes; run it with `sudo -u '#{owner}'`",
+        data_dir.display()
+    );
+    Err(Refusal::new(Reason::Conflict, message)
+        .with("found", user)
+        .with("expected", owner))
 }
 
 fn make_key(keys: &KeyFolder, trust_domain: TrustDomain) -> Result<Vec<u8>, Refusal> {
@@ -156,6 +183,7 @@ impl Instance {
         trust_domain: Option<TrustDomain>,
         server_names: &[ServerName],
     ) -> Result<Self, OfflineError> {
+        expect_owner(data_dir, process_user())?;
         let folder = InstanceFolder::claim(data_dir)?;
         let keys = KeyFolder::new(folder.subfolder(KEYS, 0o700)?);
         let kept_time = KeptTime::of(folder.path());
@@ -226,4 +254,22 @@ pub async fn settle(
         answer(store.submit(Command::Instance(row))).await?;
     }
     Ok(trust_domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_of_another_user_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let user = process_user();
+        assert!(expect_owner(folder.path(), user + 1).is_ok(), "it has no journal");
+        std::fs::create_dir(EmbeddedStore::journal_dir(folder.path())).unwrap();
+        assert!(expect_owner(folder.path(), user).is_ok());
+        let refusal = expect_owner(folder.path(), user + 1).unwrap_err();
+        assert_eq!(refusal.reason(), Reason::Conflict);
+        let advice = format!("sudo -u '#{user}'");
+        assert!(refusal.message().contains(&advice), "{}", refusal.message());
+    }
 }

@@ -9,7 +9,7 @@ mod table;
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
@@ -48,7 +48,12 @@ pub struct Embedded {
 impl EmbeddedStore {
     /// Whether the data folder has one.
     pub fn exists(data_dir: &Path) -> bool {
-        data_dir.join("journal").is_dir()
+        Self::journal_dir(data_dir).is_dir()
+    }
+
+    /// The folder of its journal.
+    pub fn journal_dir(data_dir: &Path) -> PathBuf {
+        data_dir.join("journal")
     }
 
     /// Opens the store of a data folder, or makes one. Reads the newest snapshot and what follows it, or, after a clean stop, the
@@ -58,7 +63,7 @@ impl EmbeddedStore {
     /// `Journal` with file and position if the journal is damaged, in use, newer, or ends before what the index knows;
     /// `KeyMissing`; `Entry`; `Io`.
     pub fn open(data_dir: &Path, clock: Arc<dyn Clock>, observer: impl Observer) -> Result<Self, StoreError> {
-        let journal_dir = data_dir.join("journal");
+        let journal_dir = Self::journal_dir(data_dir);
         let index_dir = data_dir.join("index");
         for dir in [&journal_dir, &index_dir, &data_dir.join("keys")] {
             make_folder(dir)?;
