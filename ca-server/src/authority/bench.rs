@@ -56,7 +56,7 @@ pub(crate) struct Bench {
     registry: Registry,
     audit: Arc<Audit>,
     clock: Arc<Hand>,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 /// What a test asks for.

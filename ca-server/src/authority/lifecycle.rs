@@ -53,30 +53,42 @@ pub async fn renew_under(
     store: &dyn Store,
     now: OffsetDateTime,
 ) -> Result<(), Refusal> {
-    let prepared = PreparedAuthority::generate(signers.trust_domain().clone(), AuthorityKeyType::P256)
-        .map_err(|e| refuse(e.reason(), e))?;
+    let prepared = key_to_certify(signers)?;
     let csr = prepared.csr().map_err(|e| refuse(e.reason(), e))?;
     let csr = AuthorityCsr::parse(&csr).map_err(|e| refuse(e.reason(), e))?;
     let signed = root
         .sign_intermediate(&csr, profile, profile.default_life(), now)
         .map_err(|e| refuse(e.reason(), e))?;
-    signers
-        .keys()
-        .save(&prepared)
-        .map_err(|e| refuse(Reason::Internal, e))?;
-    let digest = prepared.public_key().digest();
+    // Whatever the answer is, the key stays: an activation whose answer was lost may be recorded later. Until it is known to
+    // be in service, the next attempt takes this key again.
+    signers.set_unrecorded(Some(prepared.public_key().digest()));
     let authority = prepared
         .activate(&[signed.der], root.certificate(), now)
         .map_err(|e| refuse_authority(&e))?;
-    let done = put_to_work(&authority, signers, store, "server", now).await;
-    if done.is_err() && store.read().authority(authority.key_id()).is_none() {
-        // It will be tried again with another key.
+    put_to_work(&authority, signers, store, "server", now).await?;
+    signers.set_unrecorded(None);
+    Ok(())
+}
+
+/// The key of an earlier attempt that is not known to be recorded, or a new one, which is on disk before it is used.
+fn key_to_certify(signers: &Signers) -> Result<PreparedAuthority, Refusal> {
+    let keys = signers.keys();
+    let in_service = |key| {
         signers
-            .keys()
-            .remove(digest)
-            .map_err(|e| refuse(Reason::Internal, e))?;
+            .current()
+            .all()
+            .any(|signer| signer.public_key().digest() == key)
+    };
+    if let Some(digest) = signers.unrecorded().filter(|key| !in_service(*key)) {
+        let known = keys.load(signers.trust_domain(), digest);
+        if let Some(prepared) = known.map_err(|e| refuse(Reason::Internal, e))? {
+            return Ok(prepared);
+        }
     }
-    done
+    let prepared = PreparedAuthority::generate(signers.trust_domain().clone(), AuthorityKeyType::P256)
+        .map_err(|e| refuse(e.reason(), e))?;
+    keys.save(&prepared).map_err(|e| refuse(Reason::Internal, e))?;
+    Ok(prepared)
 }
 
 /// Activates a chain that was signed elsewhere for a key prepared here. Says which of key, chain, profile and trust domain is wrong.

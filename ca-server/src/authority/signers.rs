@@ -4,11 +4,11 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use identity::leaf::Leaf;
-use identity::{Reason, TrustBundle, TrustDomain, hex, moment};
+use identity::{KeyDigest, Reason, TrustBundle, TrustDomain, hex, moment};
 use issuance::{AuthorityError, AuthorityPath, CrlBaseUrl, SigningAuthority};
 use proto::Refusal;
 use rustls_pki_types::CertificateDer;
@@ -164,6 +164,8 @@ pub struct Signers {
     crl_base_url: Option<CrlBaseUrl>,
     set: ArcSwap<SignerSet>,
     bundle: watch::Sender<Arc<TrustBundle>>,
+    /// The key that was made for an authority of which it is not known whether it is recorded.
+    unrecorded: Mutex<Option<KeyDigest>>,
     /// One takes over at a time: whoever read the store first must not have the last word.
     following: Mutex<()>,
 }
@@ -178,6 +180,7 @@ impl Signers {
             crl_base_url,
             set: ArcSwap::default(),
             bundle: watch::Sender::new(Arc::new(empty)),
+            unrecorded: Mutex::default(),
             following: Mutex::default(),
         }
     }
@@ -321,6 +324,14 @@ impl Signers {
     /// The set in force.
     pub fn current(&self) -> Arc<SignerSet> {
         self.set.load_full()
+    }
+
+    pub(super) fn unrecorded(&self) -> Option<KeyDigest> {
+        *self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_unrecorded(&self, key: Option<KeyDigest>) {
+        *self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner) = key;
     }
 
     /// The bundle in force, and each after it.

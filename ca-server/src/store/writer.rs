@@ -189,7 +189,10 @@ impl<M: Medium> Writer<M> {
             if let Err(why) = self.append(&records) {
                 let refusal = Refusal::new(
                     Reason::StoreUnavailable,
-                    format!("the record cannot be written, so nothing was done: {why}; ask again"),
+                    format!(
+                        "the journal cannot be written, so nothing was done, unless the server ends before it can be \
+                         written again: {why}; try again"
+                    ),
                 )
                 .retry_after(RETRY);
                 for (requester, _) in answers {

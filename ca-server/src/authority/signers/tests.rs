@@ -1,5 +1,6 @@
 //! Another certificate for the key of an active authority, as a company renews its sub-CA.
 
+use std::sync::RwLockReadGuard;
 use std::time::Duration;
 
 use identity::{KeyDigest, Leaf, PeerVerifier, Usage};
@@ -13,7 +14,8 @@ use crate::authority::bench::{A, Ask, Bench, NOW, csr, key, nobody};
 use crate::authority::crl::Crls;
 use crate::authority::lifecycle;
 use crate::http::Published;
-use crate::store::Command;
+use crate::store::{Answer, Command, Entry, IssueFacts, Outcome, State, StoreError, Verdict};
+use issuance::{Profile, ProfileName};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -334,4 +336,79 @@ async fn an_authority_whose_intermediate_expired_is_loaded_and_reports_which() {
         Reason::AuthorityEnded
     );
     assert!(Leaf::parse(&active.chain()[0]).is_ok());
+}
+
+/// A store that records an activation, and whose answer to it is lost.
+struct LosingAnswers(Arc<dyn Store>);
+
+impl Store for LosingAnswers {
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read()
+    }
+    fn submit(&self, command: Command) -> Answer<Outcome> {
+        let is_activation = matches!(command, Command::PutAuthority { .. });
+        let answer = self.0.submit(command);
+        if is_activation {
+            // In place of the answer the refusal of a number that is not greater than the last.
+            let authority = b"none".to_vec();
+            return self.0.submit(Command::PutCrl { authority, number: 0 });
+        }
+        answer
+    }
+    fn entry(&self, position: u64) -> Result<Option<Entry>, Refusal> {
+        self.0.entry(position)
+    }
+    fn find(&self, field: u8, fingerprint: u64) -> Result<Vec<u64>, Refusal> {
+        self.0.find(field, fingerprint)
+    }
+    fn judge(&self, facts: &IssueFacts) -> Result<Verdict, Refusal> {
+        self.0.judge(facts)
+    }
+    fn head(&self) -> journal::Head {
+        self.0.head()
+    }
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.0.changed()
+    }
+    fn health(&self) -> watch::Receiver<Option<String>> {
+        self.0.health()
+    }
+    fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.0.failure()
+    }
+    fn close(&self) -> Result<(), StoreError> {
+        self.0.close()
+    }
+}
+
+#[tokio::test]
+async fn the_key_of_an_activation_whose_answer_is_lost_stays_and_is_taken_again() {
+    let bench = bench().await;
+    let profile = Profile::default_of(ProfileName::Intermediate);
+    let losing = LosingAnswers(Arc::clone(&bench.store));
+    let before = bench.signers.current().active().unwrap().public_key().digest();
+    let lost = lifecycle::renew_under(&bench.root, &profile, &bench.signers, &losing, bench.now()).await;
+    assert_eq!(lost.unwrap_err().reason(), Reason::Conflict);
+
+    let key_files = || {
+        std::fs::read_dir(bench.folder.path().join("keys"))
+            .unwrap()
+            .count()
+    };
+    let files = key_files();
+    let lost = lifecycle::renew_under(&bench.root, &profile, &bench.signers, &losing, bench.now()).await;
+    assert!(lost.is_err());
+    assert_eq!(key_files(), files, "the next attempt takes the same key");
+
+    // It was recorded all the same, and is in service as soon as the store is looked at.
+    bench.signers.follow(bench.store.as_ref(), bench.now()).unwrap();
+    let active = || bench.signers.current().active().unwrap().public_key().digest();
+    let recorded = active();
+    assert_ne!(recorded, before);
+    bench.renew_authority().await;
+    assert_ne!(
+        active(),
+        recorded,
+        "now that it is known to be recorded, another key is made"
+    );
 }
