@@ -44,6 +44,9 @@ pub struct Selection {
     same_key: BTreeMap<u64, Selected>,
     /// Of a lineage: the serial numbers of its certificates.
     lineage: HashSet<Serial>,
+    /// Of a lineage whose keys are compromised: these keys. What has one of them belongs to it, and what is renewed from
+    /// that, since it may have been obtained with a stolen key.
+    keys: Option<HashSet<Vec<u8>>>,
 }
 
 /// A certificate to revoke.
@@ -71,8 +74,13 @@ pub fn select(store: &dyn Store, which: &Revocation, is_compromise: bool) -> Res
         Revocation::SpiffeId(id) => selection.read_identity(store, which, id.as_str(), head)?,
         Revocation::Lineage(serial) => {
             let found = inventory::by_serial(store, *serial)?.ok_or_else(|| unknown(*serial))?;
-            // A certificate renews its own identity.
-            selection.read_identity(store, which, &found.issued.spiffe_id, head)?;
+            selection.keys = is_compromise.then(HashSet::new);
+            // A certificate renews its own identity. An earlier one may have the key of a later one.
+            let mut known = usize::MAX;
+            while known != selection.lineage.len() {
+                known = selection.lineage.len();
+                selection.read_identity(store, which, &found.issued.spiffe_id, head)?;
+            }
         }
     }
     if is_compromise {
@@ -109,7 +117,12 @@ impl Selection {
             Revocation::Lineage(first) => {
                 let parent = Serial::from_bytes(&issued.parent);
                 let is_child = parent.is_ok_and(|parent| self.lineage.contains(&parent));
-                let is_in_it = is_child || selected.serial == *first;
+                let keys = self.keys.as_ref();
+                let has_key = keys.is_some_and(|keys| keys.contains(&selected.key_digest));
+                let is_in_it = is_child || has_key || selected.serial == *first;
+                if let (true, Some(keys)) = (is_in_it, &mut self.keys) {
+                    keys.insert(selected.key_digest.clone());
+                }
                 is_in_it && self.lineage.insert(selected.serial)
             }
         };

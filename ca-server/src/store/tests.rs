@@ -73,6 +73,7 @@ against_every_store! {
     revocations::an_identity_is_revoked_with_what_is_recorded_since_the_selection,
     revocations::a_compromised_key_is_barred_as_key_of_a_request_and_of_a_parent,
     revocations::keys_of_expired_certificates_are_barred_with_their_lineage_and_identity,
+    revocations::what_was_renewed_with_another_certificate_of_a_stolen_key_belongs_to_its_lineage,
     revocations::more_certificates_than_one_entry_revokes_are_revoked_by_several,
     revocations::where_no_certificate_is_valid_none_is_revoked_and_the_caller_learns_it,
 }

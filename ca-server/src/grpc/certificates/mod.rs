@@ -82,8 +82,10 @@ impl CertificatesService {
         // certificate is renewed from it.
         loop {
             let (revoked, is_complete) = self.revoke_some(by, which.clone(), reason).await?;
+            // What was recorded meanwhile may have brought another key into a compromised lineage.
+            let is_closed = reason != RevocationReason::KeyCompromise || revoked.is_empty();
             serials.extend(revoked);
-            if is_complete {
+            if is_complete && is_closed {
                 break;
             }
         }

@@ -300,8 +300,9 @@ impl Subject {
             let known = revocation::select(self.store.as_ref(), which, reason == "keyCompromise")?;
             match self.submit(revoke(which, known, reason))? {
                 Outcome::Revoked { serials, is_complete } => {
+                    let is_closed = reason != "keyCompromise" || serials.is_empty();
                     revoked.extend(serials);
-                    if is_complete {
+                    if is_complete && is_closed {
                         return Ok(revoked);
                     }
                 }

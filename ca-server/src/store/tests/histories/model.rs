@@ -249,12 +249,23 @@ impl Model {
         self.registrations.remove(name).is_some()
     }
 
-    /// The certificate and all that were renewed from it.
-    pub(super) fn lineage(&self, first: Serial) -> Vec<Serial> {
+    /// The certificate and all that were renewed from it; where keys are compromised also all that have one of their keys, and
+    /// so on.
+    pub(super) fn lineage(&self, first: Serial, is_compromise: bool) -> Vec<Serial> {
         let mut lineage = vec![first];
-        for issued in &self.certificates {
-            if issued.parent.is_some_and(|parent| lineage.contains(&parent)) {
-                lineage.push(issued.serial);
+        let mut before = 0;
+        while before != lineage.len() {
+            before = lineage.len();
+            for issued in &self.certificates {
+                let has_key = |serial: &Serial| {
+                    let known = self.certificate(*serial).expect("it was issued");
+                    // A lineage keeps its identity.
+                    is_compromise && (known.key, &known.name) == (issued.key, &issued.name)
+                };
+                let is_child = issued.parent.is_some_and(|parent| lineage.contains(&parent));
+                if !lineage.contains(&issued.serial) && (is_child || lineage.iter().any(has_key)) {
+                    lineage.push(issued.serial);
+                }
             }
         }
         lineage

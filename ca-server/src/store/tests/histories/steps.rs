@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::atomic::Ordering;
 
-use identity::{Serial, SpiffeId};
+use identity::{Reason, Serial, SpiffeId};
 
 use super::model::{Answer, Certificate, Request, Seen};
 use super::{DAY, History};
@@ -19,19 +19,40 @@ const AUTHORITIES: [&[u8]; 2] = [b"one", b"two"];
 const UNDISPUTED: u64 = 300;
 
 impl History {
-    /// Requests of one batch, as they queue up while the writer waits for a reader.
+    /// Requests that queue up while the writer waits for a reader: the first is a batch of its own, the others are one.
     pub(super) fn issue_some(&mut self) {
-        for _ in 0..=self.random.below(3) {
-            let request = self.request();
-            self.issue(&request);
+        let mut requests: Vec<Request> = Vec::new();
+        for _ in 0..=self.random.below(4) {
+            let mut request = self.request();
+            if let Some(before) = requests.last().filter(|_| self.random.one_in(2)) {
+                // Of the same parent, often with another key.
+                (request.parent, request.name) = (before.parent, before.name.clone());
+                request.token = before.token.clone();
+            }
+            requests.push(request);
+        }
+        let commands: Vec<_> = requests.iter().map(|request| self.command(request)).collect();
+        let store = self.store().clone();
+        let reading = store.read();
+        let answers: Vec<_> = commands
+            .into_iter()
+            .map(|(command, certificate)| (store.submit(command), certificate))
+            .collect();
+        drop(reading);
+        for (request, (answer, certificate)) in requests.iter().zip(answers) {
+            let outcome = answer.blocking_recv().unwrap();
+            self.compare_issue(request, certificate, outcome.map_err(|refusal| refusal.reason()));
         }
     }
 
-    fn issue(&mut self, request: &Request) {
+    fn compare_issue(
+        &mut self,
+        request: &Request,
+        certificate: Certificate,
+        outcome: Result<Outcome, Reason>,
+    ) {
         let expected = self.model.judge(request, self.now());
-        let (command, certificate) = self.command(request);
         let serial = certificate.serial;
-        let outcome = self.submit(command);
         let found = match outcome {
             Ok(Outcome::Recorded { fork, .. }) => Answer::New { fork },
             Ok(Outcome::Replay { position }) => Answer::Replay(self.serial_at(position)),
@@ -296,14 +317,16 @@ impl History {
                 self.issue_some();
             }
             revoked = match self.submit(revoke(&which, known, reason)) {
-                Ok(Outcome::Revoked { is_complete, .. }) => Ok(is_complete),
+                Ok(Outcome::Revoked { is_complete, serials }) => {
+                    Ok(is_complete && (!is_compromise || serials.is_empty()))
+                }
                 Ok(other) => panic!("{other:?}"),
                 Err(reason) => Err(reason),
             };
         }
         let all = match &which {
             Revocation::Serial(serial) => vec![*serial],
-            Revocation::Lineage(first) => self.model.lineage(*first),
+            Revocation::Lineage(first) => self.model.lineage(*first, is_compromise),
             Revocation::SpiffeId(_) => {
                 let of_name = self
                     .model

@@ -119,6 +119,21 @@ pub(in crate::store::tests) fn keys_of_expired_certificates_are_barred_with_thei
     assert_eq!(subject.refused(&ask("b", 3)), Reason::KeyCompromised);
 }
 
+pub(in crate::store::tests) fn what_was_renewed_with_another_certificate_of_a_stolen_key_belongs_to_its_lineage(
+    subject: &Subject,
+) {
+    let (first, _) = subject.issue(&ask("a", 1));
+    // The owner renews and keeps the key; the thief renews the first certificate with a key of its own.
+    let (in_use, _) = subject.issue(&ask("a", 1).parent(first).wish(8));
+    let (thief, _) = subject.issue(&ask("a", 9).parent(first));
+    let (later, _) = subject.issue(&ask("a", 10).parent(thief));
+    let revoked = subject.revoke_which(&Revocation::Lineage(in_use), "keyCompromise");
+    assert_eq!(revoked.unwrap(), [first, in_use, thief, later]);
+    for key in [1, 9, 10] {
+        assert_eq!(subject.refused(&ask("a", key)), Reason::KeyCompromised);
+    }
+}
+
 pub(in crate::store::tests) fn more_certificates_than_one_entry_revokes_are_revoked_by_several(
     subject: &Subject,
 ) {
