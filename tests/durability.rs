@@ -158,6 +158,43 @@ async fn a_journal_that_hangs_is_reported_and_callers_are_refused_until_it_answe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_recorded_after_its_caller_was_refused_is_in_the_audit_log() {
+    let mut bench = Bench::start("data/journal");
+    let token = bench.token().await;
+    bench.issue(&token, &key()).await.expect("a sound disk");
+    let serial = tokio::task::block_in_place(|| bench.server.certificates(WEB))[0]["serial"].clone();
+    let serial = serial.as_str().expect("a text");
+    let admin = Admin::connect(&bench.server.data())
+        .await
+        .expect("the server is there");
+
+    bench.disk.set(Fault::Hang);
+    let refused = admin.revoke(serial).await.expect_err("the journal hangs");
+    assert!(
+        refused
+            .message()
+            .contains("unknown whether this request was recorded"),
+        "{refused}"
+    );
+    bench.disk.heal();
+    tokio::task::block_in_place(|| {
+        bench.ready_again();
+        let shown = run(&mut bench.server.signet(&["cert", "show", serial, "-o", "json"]));
+        assert!(shown.contains("superseded"), "{shown}");
+        let log = bench.server.data().join("audit.log");
+        wait_for("its audit line", || {
+            let audit = std::fs::read_to_string(&log).expect("an audit log");
+            let mut lines = audit.lines();
+            lines
+                .any(|line| {
+                    line.contains("\"changed\"") && line.contains(&format!("revoke certificate {serial}"))
+                })
+                .then_some(())
+        });
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_stops_within_its_deadline_whatever_part_of_its_disk_hangs() {
     let stops = ["data/journal", "data/index", "data/audit.log", "data/"].map(|below| {
         tokio::spawn(async move {

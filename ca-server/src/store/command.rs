@@ -92,6 +92,29 @@ pub enum Command {
 }
 
 impl Command {
+    /// The administrator whose change it is, and what it changes, for audit lines.
+    pub(crate) fn change(&self) -> Option<(String, String)> {
+        let (by, what) = match self {
+            Command::CreateToken { token, by, .. } => (by, format!("create join token {}", token.id)),
+            Command::RevokeToken { id, by } => (by, format!("revoke join token {id}")),
+            Command::Apply {
+                resources,
+                by,
+                dry_run,
+            } if !dry_run => (by, format!("apply {} resources", resources.len())),
+            Command::Delete { which, by } => (by, format!("delete {} resources", which.len())),
+            Command::Revoke {
+                which, reason, by, ..
+            } => (by, format!("revoke {which}: {reason}")),
+            Command::PutAuthority { row, by } => (
+                by,
+                format!("activate authority {}", identity::hex::encode(&row.key_id)),
+            ),
+            _ => return None,
+        };
+        Some((by.clone(), what))
+    }
+
     /// Whether it records something that was signed, or a token, whose expiry would be wrong: that is not done while the
     /// time is disputed. CRLs are an exception: a revocation is urgent.
     pub(super) fn needs_undisputed_time(&self) -> bool {

@@ -91,8 +91,8 @@ impl Health {
     /// The refusal of a command that the writer may be writing.
     pub(super) fn unknown(&self) -> Refusal {
         self.refusal(
-            "and until it does it is unknown whether this request was recorded; repeat the same request with the same key later: \
-             a certificate that was recorded is then returned",
+            "and until it does it is unknown whether this request was recorded; look at what is there before you repeat it. \
+             A request for a certificate can be repeated with the same key: what was recorded is then returned",
         )
     }
 

@@ -3,6 +3,7 @@
 //! they are read ahead, and the writer looks only at those recorded since.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
 
 use identity::{Reason, Serial, SpiffeId};
 use proto::Refusal;
@@ -30,6 +31,16 @@ pub enum Revocation {
     SpiffeId(SpiffeId),
     /// The one with this serial number and every one renewed from it, directly or not.
     Lineage(Serial),
+}
+
+impl fmt::Display for Revocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Revocation::Serial(serial) => write!(f, "certificate {serial}"),
+            Revocation::SpiffeId(id) => write!(f, "the certificates of {id}"),
+            Revocation::Lineage(first) => write!(f, "the lineage of {first}"),
+        }
+    }
 }
 
 /// The certificates that a revocation selects among those recorded up to a position. Records never change, so what was

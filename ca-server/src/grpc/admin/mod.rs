@@ -13,7 +13,6 @@ use tonic::Request;
 
 use super::{connection, require_admin};
 use crate::audit::{Audit, Decision, Line};
-use crate::authority::answer;
 use crate::caller::OwnCertificate;
 use crate::config::{Profiles, ServerName};
 use crate::registration::Registrations;
@@ -77,9 +76,22 @@ impl Admin {
         }
     }
 
-    /// Has a change decided and recorded.
+    /// Has a change decided and recorded. A change that is recorded after its caller was refused, since the journal did not
+    /// answer in time, has its audit line then.
     pub(super) async fn submit(&self, command: Command) -> Result<Outcome, Refusal> {
-        answer(self.store.submit(command)).await
+        let change = command.change();
+        let mut answer = self.store.submit(command);
+        let decided = answer.decided().await;
+        if let (true, Some((by, what))) = (answer.is_open(), change) {
+            let admin = self.clone();
+            tokio::spawn(async move {
+                if answer.settled().await.is_ok() {
+                    let message = format!("{what}: recorded after the caller was refused");
+                    admin.changed(&by, message, |_| ());
+                }
+            });
+        }
+        decided
     }
 
     /// Tells the audit log if an administrator's change was refused.
