@@ -27,9 +27,15 @@ struct Site {
 
 impl Site {
     fn new(policy: &Order<'_>) -> Self {
+        Self::with_arguments(policy, &[])
+    }
+
+    fn with_arguments(policy: &Order<'_>, arguments: &[&str]) -> Self {
+        let names = ["--server-name", "localhost,127.0.0.1"];
+        let arguments = names.iter().chain(arguments);
         let server = Server::start(Settings {
             without_root: true,
-            arguments: vec!["--server-name".to_owned(), "localhost,127.0.0.1".to_owned()],
+            arguments: arguments.map(|argument| (*argument).to_owned()).collect(),
             ..Settings::default()
         });
         let root = Company::root(server.path("root"));
@@ -171,9 +177,10 @@ fn another_certificate_for_the_same_key_is_in_service_without_a_restart() {
     let key_id = Leaf::parse(&renewed).expect("a certificate");
     let key_id = identity::hex::encode(key_id.subject_key_id().expect("a key id"));
     let get = |path: String| http_get_bytes(site.server.fact("crl"), &path);
-    assert_eq!(get(format!("/ca/{key_id}.cer")), (200, renewed.to_vec()));
+    assert_eq!(get(format!("/ca/{key_id}-1.cer")), (200, renewed.to_vec()));
+    assert_eq!(get(format!("/ca/{key_id}.cer")), (200, old_chain[1].to_vec()));
     wait_for("a CRL under the new name", || {
-        let (_, crl) = get(format!("/crl/{key_id}.crl"));
+        let (_, crl) = get(format!("/crl/{key_id}-1.crl"));
         let name = b"Sub-CA, renewed";
         crl.windows(name.len()).any(|window| window == name).then_some(())
     });
@@ -186,6 +193,88 @@ fn another_certificate_for_the_same_key_is_in_service_without_a_restart() {
     let listed = run(&mut server.signet(&["authority", "list", "-o", "json"]));
     let listed: Value = serde_json::from_str(&listed).expect("JSON");
     assert_eq!(listed["items"].as_array().expect("a list").len(), 1);
+}
+
+/// Has openssl verify a leaf with the CRL at the URL that the leaf names; the certificate at the other URL has its issuer's
+/// subject.
+fn crl_check(site: &Site, leaf: &Path) -> Result<(), String> {
+    let text = run(openssl(site.server.folder())
+        .args([
+            "x509",
+            "-noout",
+            "-ext",
+            "crlDistributionPoints,authorityInfoAccess",
+            "-in",
+        ])
+        .arg(leaf));
+    let path = |kind: &str| {
+        let url = text
+            .split("URI:http://127.0.0.1:9")
+            .find(|url| url.starts_with(kind));
+        url.and_then(|url| url.split_whitespace().next())
+            .expect("a URL")
+            .to_owned()
+    };
+    let subject = |der: &[u8]| identity::leaf::subject_der(der).expect("a certificate");
+    let (_, issuer) = http_get_bytes(site.server.fact("crl"), &path("/ca/"));
+    let presented = chain_of(leaf.parent().expect("a folder"));
+    assert_eq!(subject(&issuer), subject(&presented[1]));
+    let (status, crl) = http_get_bytes(site.server.fact("crl"), &path("/crl/"));
+    if status != 200 {
+        return Err(format!("{status}"));
+    }
+    std::fs::write(site.server.path("list.crl"), crl).expect("a file");
+    let output = openssl(site.server.folder())
+        .args(["verify", "-crl_check", "-CAfile"])
+        .arg(site.root.certificate())
+        .arg("-untrusted")
+        .arg(leaf)
+        .args(["-CRLfile", "list.crl"])
+        .arg(leaf)
+        .output()
+        .expect("openssl runs");
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(said(&output))
+    }
+}
+
+#[test]
+fn leaves_under_either_subject_of_a_renewed_authority_pass_crl_checks_until_they_are_revoked() {
+    let site = Site::with_arguments(
+        &order("Policy", POLICY_PROFILE, 20 * DAY),
+        &["--crl-base-url", "http://127.0.0.1:9"],
+    );
+    let activate = |name: &str| {
+        let chain = site.chain(&order(name, AUTHORITY_PROFILE, 10 * DAY));
+        run(&mut site.activation(&chain));
+    };
+    activate("Sub-CA 2026");
+    let mut leaves = vec![site.enrol("old"), site.enrol("old too")];
+    activate("Sub-CA 2027");
+    leaves.extend([site.enrol("new"), site.enrol("new too")]);
+    // The same subject again: its leaves are on the list that there is.
+    activate("Sub-CA 2027");
+    leaves.push(site.enrol("newest"));
+    let svids: Vec<PathBuf> = leaves.iter().map(|folder| folder.join("svid.pem")).collect();
+    for svid in &svids {
+        wait_for("a CRL that applies to the leaf", || crl_check(&site, svid).ok());
+    }
+    for revoked in [0, 2] {
+        let serial = Leaf::parse(&chain_of(&leaves[revoked])[0])
+            .expect("a leaf")
+            .serial();
+        run(site.server.signet(&["cert", "revoke"]).arg(serial.to_string()));
+        wait_for("the revocation on the CRL", || {
+            let why = crl_check(&site, &svids[revoked]).err()?;
+            assert!(why.contains("certificate revoked"), "{why}");
+            Some(())
+        });
+    }
+    let outcomes =
+        |site: &Site| -> Vec<bool> { svids.iter().map(|svid| crl_check(site, svid).is_ok()).collect() };
+    assert_eq!(outcomes(&site), [false, true, false, true, true]);
 }
 
 #[test]

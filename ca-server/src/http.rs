@@ -10,10 +10,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use identity::{Fingerprint, hex};
+use issuance::AuthorityLocation;
 use ring::digest::{SHA256, digest};
 
-/// Longest key identifier that is looked for, in bytes: SHA-512 is the longest that anyone makes them of.
-const MAX_KEY_ID: usize = 64;
 const CRL: HeaderValue = HeaderValue::from_static("application/pkix-crl");
 const CERTIFICATE: HeaderValue = HeaderValue::from_static("application/pkix-cert");
 /// Kept, but asked about each time: a CRL is reissued within seconds of a revocation.
@@ -21,15 +20,16 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// What can be downloaded, DER.
 pub trait Published: Send + Sync {
-    /// The CRL of the authority with this subject key id.
-    fn crl(&self, authority: &[u8]) -> Option<Bytes>;
+    /// The CRL of the authority that publishes there.
+    fn crl(&self, location: &AuthorityLocation) -> Option<Bytes>;
     /// The certificate of that authority.
-    fn authority(&self, authority: &[u8]) -> Option<Bytes>;
+    fn authority(&self, location: &AuthorityLocation) -> Option<Bytes>;
     /// The root with this fingerprint.
     fn root(&self, fingerprint: &Fingerprint) -> Option<Bytes>;
 }
 
-/// `GET` and `HEAD` of `/crl/<key id>.crl`, `/ca/<key id>.cer` and `/root/<fingerprint>.cer`; 404 otherwise.
+/// `GET` and `HEAD` of `/crl/<location>.crl`, `/ca/<location>.cer` and `/root/<fingerprint>.cer`; 404 otherwise. A location is
+/// `<key id>` or `<key id>-<generation>`.
 pub fn router(published: Arc<dyn Published>) -> Router {
     Router::new()
         .route("/crl/{name}", get(crl))
@@ -41,12 +41,12 @@ pub fn router(published: Arc<dyn Published>) -> Router {
 type Source = State<Arc<dyn Published>>;
 
 async fn crl(State(published): Source, Path(name): Path<String>, asked: HeaderMap) -> Response {
-    let der = key_id(&name, ".crl").and_then(|id| published.crl(&id));
+    let der = location(&name, ".crl").and_then(|at| published.crl(&at));
     answer(der, CRL, &asked)
 }
 
 async fn authority(State(published): Source, Path(name): Path<String>, asked: HeaderMap) -> Response {
-    let der = key_id(&name, ".cer").and_then(|id| published.authority(&id));
+    let der = location(&name, ".cer").and_then(|at| published.authority(&at));
     answer(der, CERTIFICATE, &asked)
 }
 
@@ -59,11 +59,8 @@ async fn root(State(published): Source, Path(name): Path<String>, asked: HeaderM
     )
 }
 
-fn key_id(name: &str, suffix: &str) -> Option<Vec<u8>> {
-    let text = name
-        .strip_suffix(suffix)
-        .filter(|text| text.len() <= 2 * MAX_KEY_ID)?;
-    hex::decode(text).filter(|id| !id.is_empty())
+fn location(name: &str, suffix: &str) -> Option<AuthorityLocation> {
+    name.strip_suffix(suffix)?.parse().ok()
 }
 
 fn answer(der: Option<Bytes>, media_type: HeaderValue, asked: &HeaderMap) -> Response {
@@ -104,11 +101,19 @@ mod tests {
     struct Shelf;
 
     impl Published for Shelf {
-        fn crl(&self, authority: &[u8]) -> Option<Bytes> {
-            (authority == [0x0a, 0xbc]).then(|| Bytes::from_static(b"crl"))
+        fn crl(&self, location: &AuthorityLocation) -> Option<Bytes> {
+            match (location.key_id(), location.generation()) {
+                ([0x0a, 0xbc], 0) => Some(Bytes::from_static(b"crl")),
+                ([0x0a, 0xbc], 2) => Some(Bytes::from_static(b"second crl")),
+                _ => None,
+            }
         }
-        fn authority(&self, authority: &[u8]) -> Option<Bytes> {
-            (authority == [0x0a, 0xbc]).then(|| Bytes::from_static(b"certificate"))
+        fn authority(&self, location: &AuthorityLocation) -> Option<Bytes> {
+            match (location.key_id(), location.generation()) {
+                ([0x0a, 0xbc], 0) => Some(Bytes::from_static(b"certificate")),
+                ([0x0a, 0xbc], 2) => Some(Bytes::from_static(b"second certificate")),
+                _ => None,
+            }
         }
         fn root(&self, fingerprint: &Fingerprint) -> Option<Bytes> {
             (*fingerprint == Fingerprint::of(ROOT)).then(|| Bytes::from_static(ROOT))
@@ -137,6 +142,8 @@ mod tests {
             ("/crl/0abc.crl", "application/pkix-crl", &b"crl"[..]),
             ("/crl/0ABC.crl", "application/pkix-crl", b"crl"),
             ("/ca/0abc.cer", "application/pkix-cert", b"certificate"),
+            ("/crl/0abc-2.crl", "application/pkix-crl", b"second crl"),
+            ("/ca/0abc-2.cer", "application/pkix-cert", b"second certificate"),
             (&root, "application/pkix-cert", ROOT),
         ] {
             let (status, headers, body) = ask("GET", path, None).await;
@@ -163,6 +170,9 @@ mod tests {
             "/crl/0abc",
             "/crl/0abc.cer",
             "/crl/0abd.crl",
+            "/crl/0abc-1.crl",
+            "/crl/0abc-0.crl",
+            "/crl/0abc-02.crl",
             "/crl/.crl",
             "/crl/zz.crl",
             "/crl/%00.crl",

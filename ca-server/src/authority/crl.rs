@@ -1,5 +1,7 @@
-//! CRLs: one full list for each authority, from the first start, renewed at half of its span and at once when a certificate is
-//! revoked (RFC 5280 section 5). Its number is in the record before the list is published, so that it never falls.
+//! CRLs: one full list for each authority, from the first start, renewed at half of its span and immediately when a certificate
+//! is revoked (RFC 5280 section 5). Certificates of one key with different subjects are different issuers, so each has a list
+//! under its own name (section 6.3.3). The lists of a key share their numbers, and a number is in the journal before its list
+//! is published, so that it never falls.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,15 +9,15 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use identity::{Clock, Dispute, Fingerprint, Serial};
-use issuance::{RevocationReason, Revoked};
+use issuance::{AuthorityLocation, RevocationReason, Revoked};
 use proto::Refusal;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::answer;
-use super::signers::{Signer, Signers};
+use super::signers::{Signer, SignerSet, Signers};
 use crate::http::Published;
-use crate::store::{Command, Store};
+use crate::store::{Command, RevocationRow, Store};
 
 /// From one update to the next.
 pub const SPAN: Duration = Duration::from_secs(24 * 3600);
@@ -29,7 +31,7 @@ pub struct Crls {
     store: Arc<dyn Store>,
     signers: Arc<Signers>,
     clock: Arc<dyn Clock>,
-    published: Mutex<HashMap<Vec<u8>, List>>,
+    published: Mutex<HashMap<AuthorityLocation, List>>,
 }
 
 #[derive(Clone)]
@@ -84,12 +86,12 @@ impl Crls {
         // that of the list before it. One that merely gets old is remade afterwards.
         let may_renew = self.clock.dispute().is_none();
         let signers = self.signers.current();
-        self.lists().retain(|key_id, _| signers.has(key_id));
+        self.lists().retain(|location, _| signers.has_location(location));
         let mut outcome = Ok(());
-        for signer in signers.all() {
-            let revoked = self.revoked(signer.key_id());
+        for signer in signers.crl_signers() {
+            let revoked = self.revoked(&signers, signer.location());
             let serials: Vec<Serial> = revoked.iter().map(|entry| entry.serial).collect();
-            let known = self.list(signer.key_id());
+            let known = self.list(signer.location());
             let is_due = known.is_none_or(|list| {
                 !Arc::ptr_eq(&list.signer, signer)
                     || list.revoked != serials
@@ -116,10 +118,7 @@ impl Crls {
         let der = signer
             .crl(number, now, now + SPAN, revoked)
             .map_err(|e| Refusal::new(e.reason(), e.to_string()))?;
-        let command = Command::PutCrl {
-            authority: authority.clone(),
-            number,
-        };
+        let command = Command::PutCrl { authority, number };
         answer(self.store.submit(command)).await?;
         let list = List {
             der: der.into(),
@@ -127,15 +126,22 @@ impl Crls {
             made_at: now,
             revoked: serials,
         };
-        self.lists().insert(authority, list);
+        self.lists().insert(signer.location().clone(), list);
         Ok(())
     }
 
-    fn revoked(&self, authority: &[u8]) -> Vec<Revoked> {
+    /// What the list there shows. A row of an earlier release does not say under which certificate of the key the revoked one
+    /// was signed, nor does one whose issuer is forgotten: it is on every list of the key.
+    fn revoked(&self, signers: &SignerSet, location: &AuthorityLocation) -> Vec<Revoked> {
+        let is_listed = |row: &&RevocationRow| {
+            let generation = row.authority_generation;
+            let issuer = generation.and_then(|generation| signers.location_of(&row.authority, generation));
+            row.authority == location.key_id() && issuer.is_none_or(|issuer| issuer == location)
+        };
         self.store
             .read()
             .revocations()
-            .filter(|row| row.authority == authority)
+            .filter(is_listed)
             .filter_map(|row| {
                 Some(Revoked {
                     serial: Serial::from_bytes(&row.serial).ok()?,
@@ -146,11 +152,11 @@ impl Crls {
             .collect()
     }
 
-    fn list(&self, authority: &[u8]) -> Option<List> {
-        self.lists().get(authority).cloned()
+    fn list(&self, location: &AuthorityLocation) -> Option<List> {
+        self.lists().get(location).cloned()
     }
 
-    fn lists(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u8>, List>> {
+    fn lists(&self) -> std::sync::MutexGuard<'_, HashMap<AuthorityLocation, List>> {
         self.published
             .lock()
             .expect("nothing panics while it holds this lock")
@@ -158,13 +164,13 @@ impl Crls {
 }
 
 impl Published for Crls {
-    fn crl(&self, authority: &[u8]) -> Option<Bytes> {
-        self.list(authority).map(|list| list.der)
+    fn crl(&self, location: &AuthorityLocation) -> Option<Bytes> {
+        self.list(location).map(|list| list.der)
     }
 
-    fn authority(&self, authority: &[u8]) -> Option<Bytes> {
+    fn authority(&self, location: &AuthorityLocation) -> Option<Bytes> {
         let set = self.signers.current();
-        let own = set.by_key_id(authority)?.chain().first()?;
+        let own = set.certificate_at(location)?;
         Some(Bytes::copy_from_slice(own))
     }
 
@@ -195,8 +201,8 @@ mod tests {
     #[tokio::test]
     async fn the_list_of_an_authority_is_there_until_it_is_gone() {
         let bench = Bench::new().await;
-        let key_id = |bench: &Bench| bench.signers.current().active().unwrap().key_id().to_vec();
-        let old = key_id(&bench);
+        let location = |bench: &Bench| bench.signers.current().active().unwrap().location().clone();
+        let old = location(&bench);
         let crls = Crls::new(
             Arc::clone(&bench.store),
             Arc::clone(&bench.signers),
@@ -204,14 +210,14 @@ mod tests {
         );
         bench.renew_authority().await;
         crls.update().await.unwrap();
-        assert!(crls.crl(&old).is_some() && crls.crl(&key_id(&bench)).is_some());
+        assert!(crls.crl(&old).is_some() && crls.crl(&location(&bench)).is_some());
 
         // It signed no leaf that is still out.
         bench.later(SPAN);
         bench.submit(Command::Prune).await;
         bench.signers.follow(bench.store.as_ref(), bench.now()).unwrap();
         crls.update().await.unwrap();
-        assert!(crls.crl(&old).is_none() && crls.crl(&key_id(&bench)).is_some());
+        assert!(crls.crl(&old).is_none() && crls.crl(&location(&bench)).is_some());
     }
 
     /// A clock whose time a test sets, and disputes.
@@ -244,22 +250,22 @@ mod tests {
             Arc::clone(&bench.signers),
             Arc::<Disputable>::clone(&clock),
         );
-        let key_id = bench.signers.current().active().unwrap().key_id().to_vec();
+        let location = bench.signers.current().active().unwrap().location().clone();
         crls.update().await.unwrap();
-        let first = crls.crl(&key_id);
+        let first = crls.crl(&location);
 
         *clock.0.lock().unwrap() = (NOW + SPAN, true);
         crls.update().await.unwrap();
-        assert_eq!(crls.crl(&key_id), first, "it is only old");
+        assert_eq!(crls.crl(&location), first, "it is only old");
         bench.revoke(&issuance).await;
         crls.update().await.unwrap();
-        let second = crls.crl(&key_id);
+        let second = crls.crl(&location);
         assert_ne!(second, first, "it does not show the revocation");
 
         // A clock that was ahead is set back: the list begins in the future.
         *clock.0.lock().unwrap() = (NOW, false);
         crls.update().await.unwrap();
-        assert_ne!(crls.crl(&key_id), second);
+        assert_ne!(crls.crl(&location), second);
     }
 
     /// A store that records no CRL of one authority.
@@ -310,7 +316,7 @@ mod tests {
     #[tokio::test]
     async fn a_list_that_cannot_be_made_does_not_hold_up_those_of_other_authorities() {
         let bench = Bench::new().await;
-        let active = |bench: &Bench| bench.signers.current().active().unwrap().key_id().to_vec();
+        let active = |bench: &Bench| bench.signers.current().active().unwrap().location().clone();
         let first = active(&bench);
         bench.renew_authority().await;
         let second = active(&bench);
@@ -318,7 +324,7 @@ mod tests {
         for (refused, made) in [(&first, &second), (&second, &first)] {
             let store = Arc::new(Refusing {
                 store: Arc::clone(&bench.store),
-                authority: refused.clone(),
+                authority: refused.key_id().to_vec(),
             });
             let crls = Crls::new(store, Arc::clone(&bench.signers), Arc::new(At(NOW)));
             assert_eq!(crls.update().await.unwrap_err().reason(), Reason::Conflict);

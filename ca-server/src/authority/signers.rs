@@ -1,6 +1,8 @@
 //! The signing authorities at work: the active one, those it replaced whose leaves are still out, and the trust bundle of their
 //! roots. All of it follows the store; a set is replaced as a whole.
 
+mod set;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -9,30 +11,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use identity::leaf::Leaf;
 use identity::{KeyDigest, Reason, TrustBundle, TrustDomain, hex, moment};
-use issuance::{AuthorityError, AuthorityPath, CrlBaseUrl, SigningAuthority};
-use proto::Refusal;
+use issuance::{AuthorityError, AuthorityLocation, AuthorityPath, CrlBaseUrl, SigningAuthority};
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::keys::{KeyFileError, KeyFolder};
 use crate::config::ServerName;
-use crate::store::{AuthorityRow, InstanceRow, Store};
+use crate::store::{AuthorityRow, EarlierCertificate, InstanceRow, Store};
 
-/// The authorities of one revision.
-#[derive(Default)]
-pub struct SignerSet {
-    active: Option<Arc<Signer>>,
-    replaced: Vec<Arc<Signer>>,
-    /// Of every recorded authority, whether or not it can sign.
-    chains: Vec<Chain>,
-}
+pub use set::SignerSet;
 
 /// An authority with its loaded key, under one certificate of that key. Another certificate makes another signer, since issuer name,
 /// chain and validity come from it.
 pub struct Signer {
     authority: SigningAuthority,
     generation: u32,
+    location: AuthorityLocation,
     /// As on record, which may have another order.
     recorded_chain: Vec<Vec<u8>>,
     recorded_root: Vec<u8>,
@@ -41,17 +36,15 @@ pub struct Signer {
     trouble: Option<String>,
 }
 
-/// The certificates above the leaves that were signed under one certificate of an authority.
-struct Chain {
-    key_id: Vec<u8>,
-    generation: u32,
-    certificates: Vec<CertificateDer<'static>>,
-}
-
 impl Signer {
     /// How many certificates its key had before its present one.
     pub fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// Where its CRL and its certificate are published.
+    pub fn location(&self) -> &AuthorityLocation {
+        &self.location
     }
 
     /// Why clients and servers would reject what it signs, if they would.
@@ -73,10 +66,50 @@ impl Signer {
         }
     }
 
-    fn is_of(&self, row: &AuthorityRow) -> bool {
-        self.generation == row.generation
-            && self.recorded_chain == row.chain
-            && self.recorded_root == row.root
+    fn is_of(&self, recorded: &Recorded<'_>) -> bool {
+        self.key_id() == recorded.key_id
+            && self.generation == recorded.generation
+            && self.location.generation() == recorded.location
+            && self.recorded_chain == recorded.chain
+            && self.recorded_root == recorded.root
+    }
+}
+
+/// One certificate of an authority's key, as the store has it.
+#[derive(Clone, Copy)]
+struct Recorded<'a> {
+    key_id: &'a [u8],
+    generation: u32,
+    location: u32,
+    chain: &'a [Vec<u8>],
+    root: &'a [u8],
+}
+
+impl<'a> Recorded<'a> {
+    fn current(row: &'a AuthorityRow) -> Self {
+        Self {
+            key_id: &row.key_id,
+            generation: row.generation,
+            location: row.location,
+            chain: &row.chain,
+            root: &row.root,
+        }
+    }
+
+    fn earlier(row: &'a AuthorityRow, own: &'a EarlierCertificate) -> Self {
+        Self {
+            key_id: &row.key_id,
+            generation: own.generation,
+            location: own.location,
+            chain: &own.chain,
+            root: &own.root,
+        }
+    }
+
+    /// All of the key, newest first.
+    fn all(row: &'a AuthorityRow) -> impl Iterator<Item = Self> {
+        let earlier = row.earlier.iter().rev();
+        std::iter::once(Self::current(row)).chain(earlier.map(|own| Self::earlier(row, own)))
     }
 }
 
@@ -200,18 +233,25 @@ impl Signers {
         let known = self.set.load();
         let mut set = SignerSet::default();
         for row in &rows {
-            let loaded = known
-                .by_key_id(&row.key_id)
-                .filter(|signer| signer.is_of(row))
-                .map(Arc::clone)
-                .map_or_else(|| self.load(row, &names, now).map(Arc::new), Ok);
-            match loaded {
-                Ok(signer) if row.replaced_at == 0 => set.active = Some(signer),
-                Ok(signer) => set.replaced.push(signer),
-                Err(e) if row.replaced_at == 0 => return Err(e),
-                Err(e) => tracing::warn!("a replaced authority signs no more CRLs: {e}"),
+            for recorded in Recorded::all(row) {
+                set.remember(&recorded);
+                let is_current = recorded.generation == row.generation;
+                // Of certificates with the same subject the newest signs the CRL.
+                if !is_current && set.publishes_at(&recorded) {
+                    continue;
+                }
+                let loaded = match known.loaded(&recorded) {
+                    Some(signer) => Ok(Arc::clone(signer)),
+                    None => self.load(&recorded, &names, now).map(Arc::new),
+                };
+                match loaded {
+                    Ok(signer) if !is_current => set.earlier.push(signer),
+                    Ok(signer) if row.replaced_at == 0 => set.active = Some(signer),
+                    Ok(signer) => set.replaced.push(signer),
+                    Err(e) if is_current && row.replaced_at == 0 => return Err(e),
+                    Err(e) => tracing::warn!("a replaced authority signs no more CRLs: {e}"),
+                }
             }
-            set.remember(row);
         }
         // The roots first: nobody is to get a chain together with a bundle that does not hold its root.
         self.publish(&rows, revision);
@@ -262,12 +302,12 @@ impl Signers {
 
     fn load(
         &self,
-        row: &AuthorityRow,
+        recorded: &Recorded<'_>,
         names: &[ServerName],
         now: OffsetDateTime,
     ) -> Result<Signer, SignerError> {
-        let key_id = hex::encode(&row.key_id);
-        let chain: Vec<CertificateDer<'_>> = row
+        let key_id = hex::encode(recorded.key_id);
+        let chain: Vec<CertificateDer<'_>> = recorded
             .chain
             .iter()
             .map(|cert| CertificateDer::from(cert.as_slice()))
@@ -291,9 +331,9 @@ impl Signers {
                 key_id: key_id.clone(),
             })?;
         let authority = prepared
-            .resume(&chain, &CertificateDer::from(row.root.as_slice()))
+            .resume(&chain, &CertificateDer::from(recorded.root))
             .map_err(|source| SignerError::Authority { key_id, source })?
-            .with_crl_base_url(self.crl_base_url.as_ref());
+            .with_crl_base_url(self.crl_base_url.as_ref(), recorded.location);
         // An expired authority is verified as of its last second: expiry is reported on its own.
         let at = now.clamp(authority.validity().not_before(), authority.not_after());
         let (dns_names, addresses) = by_kind(names);
@@ -302,10 +342,11 @@ impl Signers {
             .ok()
             .and_then(|path| path.earlier_end().map(|(place, _)| place.to_string()));
         Ok(Signer {
+            location: AuthorityLocation::new(authority.key_id(), recorded.location),
             authority,
-            generation: row.generation,
-            recorded_chain: row.chain.clone(),
-            recorded_root: row.root.clone(),
+            generation: recorded.generation,
+            recorded_chain: recorded.chain.to_vec(),
+            recorded_root: recorded.root.to_vec(),
             first_to_expire,
             trouble: proved.err().map(|why| why.to_string()),
         })
@@ -342,55 +383,6 @@ impl Signers {
     /// The bundle in force.
     pub fn bundle(&self) -> Arc<TrustBundle> {
         self.bundle.borrow().clone()
-    }
-}
-
-impl SignerSet {
-    /// The authority that signs now.
-    pub fn active(&self) -> Result<&Arc<Signer>, Refusal> {
-        self.active.as_ref().ok_or_else(|| {
-            Refusal::new(
-                Reason::NotReady,
-                "the server has no signing authority yet; run `signet authority prepare` and `activate`",
-            )
-        })
-    }
-
-    /// The authority with this subject key id.
-    pub fn by_key_id(&self, key_id: &[u8]) -> Option<&Arc<Signer>> {
-        self.all().find(|signer| signer.key_id() == key_id)
-    }
-
-    /// Whether an authority with this subject key id is recorded.
-    pub fn has(&self, key_id: &[u8]) -> bool {
-        self.chains.iter().any(|chain| chain.key_id == key_id)
-    }
-
-    /// The certificates above the leaves that this authority signed under the certificate of this generation, without the root.
-    pub fn chain_of(&self, key_id: &[u8], generation: u32) -> Option<&[CertificateDer<'static>]> {
-        self.chains
-            .iter()
-            .find(|chain| chain.key_id == key_id && chain.generation == generation)
-            .map(|chain| chain.certificates.as_slice())
-    }
-
-    fn remember(&mut self, row: &AuthorityRow) {
-        let mut add = |generation, chain: &[Vec<u8>]| {
-            self.chains.push(Chain {
-                key_id: row.key_id.clone(),
-                generation,
-                certificates: chain.iter().cloned().map(CertificateDer::from).collect(),
-            });
-        };
-        add(row.generation, &row.chain);
-        for own in &row.earlier {
-            add(own.generation, &own.chain);
-        }
-    }
-
-    /// The active one and those that it replaced.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Signer>> {
-        self.active.iter().chain(&self.replaced)
     }
 }
 

@@ -67,6 +67,7 @@ pub(super) struct Selected {
     pub(super) key_digest: Vec<u8>,
     pub(super) not_after: i64,
     pub(super) authority: Vec<u8>,
+    pub(super) authority_generation: u32,
 }
 
 /// Selects among the certificates that are recorded now. Where the reason is that keys are compromised, that concerns all
@@ -199,6 +200,7 @@ impl Selected {
             key_digest: issued.key_digest.clone(),
             not_after: issued.not_after,
             authority: issued.authority.clone(),
+            authority_generation: issued.authority_generation,
         })
     }
 }

@@ -171,6 +171,9 @@ pub struct RevocationRow {
     /// Where it is recorded; 0 in rows of earlier releases.
     #[prost(uint64, tag = "7")]
     pub position: u64,
+    /// Which certificate of the authority's key it was signed under; absent in rows of earlier releases.
+    #[prost(uint32, optional, tag = "8")]
+    pub authority_generation: Option<u32>,
 }
 
 /// A signing authority.
@@ -200,6 +203,9 @@ pub struct AuthorityRow {
     /// The certificates that its key had before, oldest first, as long as leaves signed under them may be valid.
     #[prost(message, repeated, tag = "8")]
     pub earlier: Vec<EarlierCertificate>,
+    /// Under which of the key's locations CRL and certificate are published: the generation that was the first there.
+    #[prost(uint32, tag = "9")]
+    pub location: u32,
 }
 
 /// A certificate that another one for the same key took the place of.
@@ -220,6 +226,9 @@ pub struct EarlierCertificate {
     /// Latest notAfter among the leaves signed under it.
     #[prost(int64, tag = "5")]
     pub last_leaf_ends: i64,
+    /// As that of the authority's row.
+    #[prost(uint32, tag = "6")]
+    pub location: u32,
 }
 
 /// The last CRL of an authority.

@@ -109,6 +109,14 @@ pub enum SvidError {
     },
 }
 
+/// The subject of a certificate, DER: verifiers compare it with the issuer of a CRL byte by byte.
+///
+/// # Errors
+/// As [`Leaf::parse`].
+pub fn subject_der(certificate: &[u8]) -> Result<Vec<u8>, LeafError> {
+    Ok(read::certificate(certificate)?.subject().as_raw().to_vec())
+}
+
 impl Leaf {
     /// Reads one certificate. Bytes that are not DER, a repeated extension, and a known extension that cannot be read are refused.
     pub fn parse(der: &[u8]) -> Result<Self, LeafError> {

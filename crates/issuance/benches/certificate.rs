@@ -33,7 +33,7 @@ fn authority() -> SigningAuthority {
     prepared
         .activate(&[issued.der], root.certificate(), NOW)
         .expect("a fitting chain")
-        .with_crl_base_url(Some(&base))
+        .with_crl_base_url(Some(&base), 0)
 }
 
 fn workload_csr() -> Vec<u8> {

@@ -4,6 +4,7 @@
 mod constraints;
 mod error;
 mod facts;
+mod location;
 mod path;
 mod path_certificate;
 mod urls;
@@ -27,6 +28,7 @@ use constraints::Constraints;
 
 pub use error::AuthorityError;
 pub(crate) use facts::AuthorityFacts;
+pub use location::{AuthorityLocation, AuthorityLocationError};
 pub use path::{AuthorityPath, CertificatePlace};
 pub use urls::{CrlBaseUrl, CrlBaseUrlError};
 
@@ -156,13 +158,12 @@ impl PreparedAuthority {
 }
 
 impl SigningAuthority {
-    /// The same authority, whose certificates say where its CRL and its own certificate are: `<base>/crl/<key id>.crl` and
-    /// `<base>/ca/<key id>.cer`.
-    pub fn with_crl_base_url(self, base: Option<&CrlBaseUrl>) -> Self {
+    /// The same authority, whose certificates say where its CRL and its own certificate are: `<base>/crl/<location>.crl` and
+    /// `<base>/ca/<location>.cer`. Generation 0 is the first location of the key.
+    pub fn with_crl_base_url(self, base: Option<&CrlBaseUrl>, generation: u32) -> Self {
+        let location = AuthorityLocation::new(&self.issuer.key_id, generation);
         Self {
-            location_extensions: base
-                .map(|base| base.extensions(&self.issuer.key_id))
-                .unwrap_or_default(),
+            location_extensions: base.map(|base| base.extensions(&location)).unwrap_or_default(),
             ..self
         }
     }

@@ -21,8 +21,8 @@ mod root;
 pub mod serial;
 
 pub use authority::{
-    AuthorityError, AuthorityPath, CertificatePlace, CrlBaseUrl, CrlBaseUrlError, PreparedAuthority,
-    SigningAuthority,
+    AuthorityError, AuthorityLocation, AuthorityLocationError, AuthorityPath, CertificatePlace, CrlBaseUrl,
+    CrlBaseUrlError, PreparedAuthority, SigningAuthority,
 };
 pub use authority_key::{AuthorityKeyType, AuthorityKeyTypeError, KeyError};
 pub use certificate::{Issued, SignError};

@@ -9,8 +9,10 @@ use rcgen::{
     SanType, SignatureAlgorithm,
 };
 
+use proto::Refusal;
+
 use super::*;
-use crate::authority::bench::{A, Ask, Bench, NOW, csr, key, nobody};
+use crate::authority::bench::{A, Ask, Bench, NOW, csr, key, nobody, serial};
 use crate::authority::crl::Crls;
 use crate::authority::lifecycle;
 use crate::http::Published;
@@ -137,7 +139,12 @@ async fn another_certificate_for_the_key_of_the_active_authority_is_in_service_i
     );
     crls.update().await.unwrap();
     let key_id = bench.signers.current().active().unwrap().key_id().to_vec();
-    let first_crl = crls.crl(&key_id).unwrap();
+    let (first, second) = (
+        AuthorityLocation::new(&key_id, 0),
+        AuthorityLocation::new(&key_id, 1),
+    );
+    let first_crl = crls.crl(&first).unwrap();
+    let first_certificate = crls.authority(&first).unwrap();
 
     let company = Company::new("Company root");
     let certificate = company.renew(&bench, "Company sub-CA", DAY / 2).await;
@@ -150,14 +157,19 @@ async fn another_certificate_for_the_key_of_the_active_authority_is_in_service_i
         "the end of the new certificate"
     );
     assert_eq!(bench.signers.bundle().roots().len(), 2);
-    assert_eq!(crls.authority(&key_id).unwrap(), &*certificate);
+    assert_eq!(crls.authority(&second).unwrap(), &*certificate);
+    assert_eq!(crls.authority(&first).unwrap(), first_certificate);
 
     let leaf = bench.enrol("t", A, "a").await;
     assert_eq!(leaf.chain[1], certificate);
     verify(&bench, &leaf.chain);
     crls.update().await.unwrap();
-    let crl = crls.crl(&key_id).unwrap();
-    assert_ne!(crl, first_crl);
+    assert_eq!(
+        crls.crl(&first).unwrap(),
+        first_crl,
+        "leaves under it may be valid"
+    );
+    let crl = crls.crl(&second).unwrap();
     let name = b"Company sub-CA";
     assert!(
         crl.windows(name.len()).any(|window| window == name),
@@ -194,8 +206,9 @@ async fn a_crl_is_remade_for_an_activation_that_its_task_sees_first() {
         .await;
     let name = b"Company sub-CA";
     let renewed = async {
+        let location = AuthorityLocation::new(&key_id, 1);
         while !crls
-            .crl(&key_id)
+            .crl(&location)
             .is_some_and(|crl| crl.windows(name.len()).any(|window| window == name))
         {
             tokio::task::yield_now().await;
@@ -205,6 +218,71 @@ async fn a_crl_is_remade_for_an_activation_that_its_task_sees_first() {
         .await
         .unwrap();
     task.abort();
+}
+
+/// Which of these names and serial numbers the CRL there holds.
+fn listed<'a>(crls: &Crls, location: &AuthorityLocation, parts: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let crl = crls.crl(location).unwrap();
+    let is_in = |part: &&&[u8]| crl.windows(part.len()).any(|window| window == **part);
+    parts.iter().filter(is_in).copied().collect()
+}
+
+#[tokio::test]
+async fn a_revocation_is_on_the_list_under_the_name_of_its_issuer_and_on_no_other() {
+    let bench = bench().await;
+    let crls = Crls::new(
+        Arc::clone(&bench.store),
+        Arc::clone(&bench.signers),
+        bench.judge().clock,
+    );
+    let company = Company::new("Company root");
+    let (one, other): (&[u8], &[u8]) = (b"Sub-CA 2026", b"Sub-CA 2027");
+    company.renew(&bench, "Sub-CA 2026", 300 * DAY).await;
+    let old = bench.enrol("t1", A, "a").await;
+    company.renew(&bench, "Sub-CA 2027", 300 * DAY).await;
+    let new = bench.enrol("t2", A, "a").await;
+    // The same subject has the same location, also where another was in between.
+    let location = |bench: &Bench| bench.signers.current().active().unwrap().location().clone();
+    let second = location(&bench);
+    company.renew(&bench, "Sub-CA 2027", 200 * DAY).await;
+    assert_eq!(location(&bench), second);
+    company.renew(&bench, "Sub-CA 2026", 200 * DAY).await;
+    let first = location(&bench);
+    assert_ne!(first, second);
+
+    crls.update().await.unwrap();
+    bench.revoke(&old).await;
+    bench.revoke(&new).await;
+    crls.update().await.unwrap();
+    let (old, new) = (serial(&old), serial(&new));
+    let all = [one, other, old.as_bytes(), new.as_bytes()];
+    assert_eq!(listed(&crls, &first, &all), [one, old.as_bytes()]);
+    assert_eq!(listed(&crls, &second, &all), [other, new.as_bytes()]);
+
+    // A restarted server publishes the same.
+    let restarted = Arc::new(Signers::new(
+        bench.signers.trust_domain().clone(),
+        bench.signers.keys().clone(),
+        None,
+    ));
+    restarted.follow(bench.store.as_ref(), bench.now()).unwrap();
+    let crls = Crls::new(Arc::clone(&bench.store), restarted, bench.judge().clock);
+    crls.update().await.unwrap();
+    assert_eq!(listed(&crls, &first, &all), [one, old.as_bytes()]);
+    assert_eq!(listed(&crls, &second, &all), [other, new.as_bytes()]);
+
+    // The list goes with the last leaf that it is for.
+    bench.later(2 * DAY);
+    bench.submit(Command::Prune).await;
+    bench.signers.follow(bench.store.as_ref(), bench.now()).unwrap();
+    let crls = Crls::new(
+        Arc::clone(&bench.store),
+        Arc::clone(&bench.signers),
+        bench.judge().clock,
+    );
+    crls.update().await.unwrap();
+    assert!(crls.crl(&first).is_some() && crls.crl(&second).is_none());
+    assert!(crls.authority(&second).is_none());
 }
 
 #[tokio::test]

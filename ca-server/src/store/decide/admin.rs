@@ -1,5 +1,6 @@
 //! What administrators decide: tokens, authorities, and the server's own CRL numbers.
 
+use identity::leaf::subject_der;
 use identity::{Leaf, Reason, hex};
 use proto::Refusal;
 
@@ -141,6 +142,7 @@ pub(super) fn put_authority(
     if let Some(known) = view.authority(&row.key_id) {
         row.last_leaf_ends = row.last_leaf_ends.max(known.last_leaf_ends);
         row.generation = known.generation;
+        row.location = known.location;
         row.earlier.clone_from(&known.earlier);
         if (&row.chain, &row.root) != (&known.chain, &known.root) {
             row.generation += 1;
@@ -150,12 +152,29 @@ pub(super) fn put_authority(
                 root: known.root.clone(),
                 replaced_at: now,
                 last_leaf_ends: known.last_leaf_ends,
+                location: known.location,
             });
+            row.location = location(&row);
         }
     }
     change.put(RowKind::Authority(row));
     change.revise(view);
     Ok(change.into_decision(Outcome::Done))
+}
+
+/// That of the newest earlier certificate under which the same CRL applies, else its own: a CRL applies to certificates whose
+/// issuer has its name (RFC 5280 section 6.3.3) and key.
+fn location(row: &AuthorityRow) -> u32 {
+    let issuer = |chain: &[Vec<u8>]| {
+        let own = chain.first()?;
+        let key = Leaf::parse(own).ok()?.key_digest();
+        Some((subject_der(own).ok()?, key))
+    };
+    let own = issuer(&row.chain);
+    let mut newest_first = row.earlier.iter().rev();
+    newest_first
+        .find(|earlier| issuer(&earlier.chain) == own)
+        .map_or(row.generation, |same| same.location)
 }
 
 /// An authority's key has no valid leaf. A leaf recorded since activation began is seen here; later ones are refused.

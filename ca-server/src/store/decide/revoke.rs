@@ -130,6 +130,7 @@ fn row(position: u64, selected: Selected, reason: &str, now: i64) -> RevocationR
         authority: selected.authority,
         key_digest: selected.key_digest,
         position,
+        authority_generation: Some(selected.authority_generation),
     }
 }
 

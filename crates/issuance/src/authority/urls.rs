@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use identity::dns_name::DnsName;
-use identity::hex;
 
+use super::AuthorityLocation;
 use crate::certificate::extension;
 use crate::der::{sequence, tag, tlv};
 use crate::oid;
@@ -12,7 +12,7 @@ use crate::oid;
 /// Longest base URL, so that certificates stay small.
 const MAX_BYTES: usize = 256;
 
-/// `http://crl.example.org`: the part before `/crl/<authority key id>.crl`.
+/// `http://crl.example.org`: the part before `/crl/<location>.crl`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CrlBaseUrl(String);
 
@@ -45,16 +45,15 @@ impl CrlBaseUrl {
         &self.0
     }
 
-    /// CRL distribution point and caIssuers of the authority with this key id, both not critical.
-    pub(super) fn extensions(&self, key_id: &[u8]) -> Vec<u8> {
-        let key_id = hex::encode(key_id);
+    /// CRL distribution point and caIssuers of the authority that publishes there, both not critical.
+    pub(super) fn extensions(&self, location: &AuthorityLocation) -> Vec<u8> {
         let crl = tlv(
             tag::context(6),
-            &[format!("{}/crl/{key_id}.crl", self.0).as_bytes()],
+            &[format!("{}/crl/{location}.crl", self.0).as_bytes()],
         );
         let certificate = tlv(
             tag::context(6),
-            &[format!("{}/ca/{key_id}.cer", self.0).as_bytes()],
+            &[format!("{}/ca/{location}.cer", self.0).as_bytes()],
         );
         let full_name = tlv(tag::context_constructed(0), &[&crl]);
         let point = tlv(tag::context_constructed(0), &[&full_name]);

@@ -6,7 +6,7 @@ use super::*;
 fn openssl_and_peers_accept_a_workload_certificate_and_read_what_the_profile_demands() {
     let (now, openssl) = (now(), OpenSsl::new());
     let base = CrlBaseUrl::new("http://crl.example.org/").unwrap();
-    let authority = authority_with(&root(now), 90 * DAY, now).with_crl_base_url(Some(&base));
+    let authority = authority_with(&root(now), 90 * DAY, now).with_crl_base_url(Some(&base), 0);
     let issued = authority
         .sign(
             Draft {
