@@ -65,6 +65,7 @@ against_every_store! {
     admin::refusals_are_recorded,
     authorities::the_key_of_an_authority_gets_no_leaf_even_in_the_same_batch,
     authorities::a_key_that_gets_a_leaf_in_the_same_batch_becomes_no_authority,
+    authorities::a_key_that_is_barred_becomes_no_authority_nor_is_above_one,
     authorities::an_earlier_certificate_of_an_authority_stays_until_the_last_leaf_under_it_expired,
     inventory::certificates_are_found_by_serial_id_prefix_and_key,
     inventory::pages_join_to_the_whole_newest_first,

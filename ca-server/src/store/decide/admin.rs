@@ -8,6 +8,7 @@ use super::{Change, Decision};
 use crate::store::command::Outcome;
 use crate::store::rows::{
     AuthorityRow, CorrectionRow, CrlRow, EarlierCertificate, InstanceRow, ResourceRow, RowKind, TokenRow,
+    authority_keys,
 };
 use crate::store::view::{Hit, View};
 
@@ -119,6 +120,7 @@ pub(super) fn put_authority(
         ));
     }
     has_no_leaf(view, &row)?;
+    is_not_barred(view, &row)?;
     let mut change = Change::new(
         now,
         by,
@@ -188,6 +190,19 @@ fn has_no_leaf(view: &View<'_>, row: &AuthorityRow) -> Result<(), Refusal> {
         _ => Err(Refusal::new(
             Reason::KeyBound,
             format!("key: {key} has a certificate, expected a key that nothing else uses; prepare another"),
+        )
+        .with("found", key)),
+    }
+}
+
+/// A key that was revoked for compromise signs for no one, neither as the authority's nor above it. The journal may have
+/// forgotten the leaf of that key; it does not forget the key.
+fn is_not_barred(view: &View<'_>, row: &AuthorityRow) -> Result<(), Refusal> {
+    match authority_keys(row).find(|key| view.is_compromised(key.as_bytes())) {
+        None => Ok(()),
+        Some(key) => Err(Refusal::new(
+            Reason::KeyCompromised,
+            format!("key: {key} was revoked for compromise, expected a key that never was; prepare another"),
         )
         .with("found", key)),
     }

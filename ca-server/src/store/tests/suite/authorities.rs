@@ -73,6 +73,18 @@ pub(in crate::store::tests) fn a_key_that_gets_a_leaf_in_the_same_batch_becomes_
     assert_eq!(subject.store.read().authorities().count(), 0);
 }
 
+pub(in crate::store::tests) fn a_key_that_is_barred_becomes_no_authority_nor_is_above_one(subject: &Subject) {
+    let (barred, request) = certificate();
+    let (other, _) = certificate();
+    let (leaf, _) = subject.issue(&request);
+    subject.revoke(&[leaf], "keyCompromise").unwrap();
+    for (chain, root) in [(&barred, &other), (&other, &barred)] {
+        let refused = subject.submit(activation(AUTHORITY, chain, root)).unwrap_err();
+        assert_eq!(refused.reason(), Reason::KeyCompromised);
+    }
+    assert!(subject.store.read().authority(AUTHORITY).is_none());
+}
+
 pub(in crate::store::tests) fn an_earlier_certificate_of_an_authority_stays_until_the_last_leaf_under_it_expired(
     subject: &Subject,
 ) {
