@@ -20,6 +20,11 @@ use crate::instance::Instance;
 use crate::message;
 use crate::output::{self, Format, Table};
 
+/// The server presents a certificate under the new root immediately, and clients know only the roots of their bundle.
+const NEW_ROOT: &str = "warning: the root is new; clients that are not connected at this time will reject the server, also with join \
+                        tokens made before: renew each once with `signet cert renew DIR --bundle FILE`, where FILE holds \
+                        what `signet bundle show` prints on the server, and make new tokens";
+
 /// Signing authorities under an off-line root
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -43,7 +48,8 @@ pub(crate) enum Verb {
     /// Put the chain to work that was signed for the CSR
     #[command(
         after_help = "Example:\n  signet authority activate --data DIR --chain authority.pem --root root.pem\n\n\
-        A running server takes it without restart. The authority before it stays trusted until its last leaf has ended."
+        A running server takes it without restart. The authority before it stays trusted until its last leaf has ended.\n\
+        Under a new root, clients that are not connected then need its bundle once: cert renew --bundle."
     )]
     Activate {
         /// Certificates, PEM: the authority's own first, then those between it and the root
@@ -80,7 +86,11 @@ pub(crate) async fn run(verb: Verb, global: &Global) -> Result<(), Failure> {
         }
         Verb::Activate { chain, root } => {
             let (chain, root) = (certificates(&chain)?, one_certificate(&root)?);
+            let before = authorities(&instance).await?;
             let authority = activate(&instance, chain, root).await?;
+            if replaces_root(&before, &authority.root) {
+                output::remark(NEW_ROOT);
+            }
             output::remark(
                 "warning: whoever else can issue under this root can pose to peers as any identity of the trust domain",
             );
@@ -163,18 +173,23 @@ async fn activate(
     Ok(client.activate_authority(request).await?.into_inner())
 }
 
-async fn list(instance: &Instance, format: Format) -> Result<(), Failure> {
-    let authorities = if instance.is_served().await {
-        let mut client = AuthoritiesClient::new(instance.connect().await?);
-        client
-            .list_authorities(v1::ListAuthoritiesRequest {})
-            .await?
-            .into_inner()
-            .authorities
-    } else {
+/// Whether there was an authority, and none under this root: clients know other roots only.
+fn replaces_root(before: &[v1::SigningAuthority], root: &[u8]) -> bool {
+    !before.is_empty() && before.iter().all(|authority| authority.root != root)
+}
+
+async fn authorities(instance: &Instance) -> Result<Vec<v1::SigningAuthority>, Failure> {
+    if !instance.is_served().await {
         expect_folder(instance)?;
-        offline::list(instance.dir()).await.map_err(failure)?
-    };
+        return offline::list(instance.dir()).await.map_err(failure);
+    }
+    let mut client = AuthoritiesClient::new(instance.connect().await?);
+    let listed = client.list_authorities(v1::ListAuthoritiesRequest {}).await?;
+    Ok(listed.into_inner().authorities)
+}
+
+async fn list(instance: &Instance, format: Format) -> Result<(), Failure> {
+    let authorities = authorities(instance).await?;
     let items = authorities
         .iter()
         .map(|authority| message::json("SigningAuthority", authority));

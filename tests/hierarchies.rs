@@ -195,6 +195,33 @@ fn another_certificate_for_the_same_key_is_in_service_without_a_restart() {
     assert_eq!(listed["items"].as_array().expect("a list").len(), 1);
 }
 
+#[test]
+fn the_activation_under_another_root_warns_that_absent_clients_need_the_new_bundle() {
+    let site = Site::new(&order("Policy", POLICY_PROFILE, 20 * DAY));
+    let warns = |activation: &mut std::process::Command| {
+        let output = activation.output().expect("signet runs");
+        assert!(output.status.success(), "{}", said(&output));
+        String::from_utf8_lossy(&output.stderr).contains("the root is new")
+    };
+    let chain = site.chain(&order("Sub-CA", AUTHORITY_PROFILE, 10 * DAY));
+    assert!(!warns(&mut site.activation(&chain)), "the first one");
+    let chain = site.chain(&order("Sub-CA, renewed", AUTHORITY_PROFILE, 10 * DAY));
+    assert!(!warns(&mut site.activation(&chain)), "the same root");
+
+    let other = Company::root(site.server.path("other-root"));
+    let (csr, own) = (site.server.path("other.csr"), site.server.path("other.pem"));
+    let mut prepare = site.server.signet(&["authority", "prepare"]);
+    run(prepare.arg("--csr-out").arg(&csr));
+    other.certify(&csr, &own, &order("Sub-CA", AUTHORITY_PROFILE, 10 * DAY));
+    let mut activation = site.server.signet(&["authority", "activate"]);
+    activation
+        .arg("--chain")
+        .arg(&own)
+        .arg("--root")
+        .arg(other.certificate());
+    assert!(warns(&mut activation));
+}
+
 /// Has openssl verify a leaf with the CRL at the URL that the leaf names; the certificate at the other URL has its issuer's
 /// subject.
 fn crl_check(site: &Site, leaf: &Path) -> Result<(), String> {
