@@ -322,6 +322,33 @@ async fn a_server_whose_writer_or_audit_thread_is_gone_ends_with_an_error_and_lo
     }
 }
 
+/// One worker stands for a machine with one core. The authority is renewed within seconds, for which its key is written.
+#[test]
+fn a_folder_of_keys_that_hangs_is_reported_and_holds_up_no_request() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let disk = FaultyDisk::new(folder.path(), "data/keys");
+    let lives = [("intermediate", "30s"), ("workload", "10s"), ("server", "20s")];
+    let lives = lives.map(|(profile, life)| format!("--profiles-{profile}-life={life}"));
+    let mut settings = disk.under(Settings {
+        arguments: lives.to_vec(),
+        ..Settings::default()
+    });
+    settings
+        .environment
+        .push(("TOKIO_WORKER_THREADS", "1".to_owned()));
+    let server = Server::start_in(folder, settings);
+    disk.set(Fault::Hang);
+    wait_for("the server to report its keys", || {
+        let (status, reasons) = http_get(server.fact("metrics"), "/readyz");
+        (status == 503 && reasons.contains("does the disk answer")).then_some(())
+    });
+    run(&mut server.signet(&["token", "list"]));
+    disk.heal();
+    wait_for("the server to be ready again", || {
+        (http_get(server.fact("metrics"), "/readyz").0 == 200).then_some(())
+    });
+}
+
 #[test]
 fn a_log_that_is_not_read_stops_neither_issuing_nor_the_end() {
     let folder = TempDir::new().expect("a temporary folder");

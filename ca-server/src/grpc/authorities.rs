@@ -7,6 +7,7 @@ use issuance::AuthorityPath;
 use proto::{Refusal, timestamp_to_message, v1};
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
+use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
 use super::admin::{Admin, invalid};
@@ -46,10 +47,19 @@ impl AuthoritiesService {
         }
         let chain: Vec<CertificateDer<'static>> = chain.into_iter().map(CertificateDer::from).collect();
         let root = CertificateDer::from(root);
-        let store = self.admin.store.as_ref();
         require_undisputed(self.admin.clock.as_ref())?;
         let now = self.admin.clock.now();
-        let signer = lifecycle::activate(&chain, &root, &self.signers, store, by, now).await?;
+        let (signers, store) = (Arc::clone(&self.signers), Arc::clone(&self.admin.store));
+        let (handle, caller) = (Handle::current(), by.to_owned());
+        // It reads and writes keys: a disk that hangs must not hold up the tasks of a worker.
+        let activated = tokio::task::spawn_blocking(move || {
+            let activation = lifecycle::activate(&chain, &root, &signers, store.as_ref(), &caller, now);
+            handle.block_on(activation)
+        });
+        let signer = activated
+            .await
+            .map_err(|e| Refusal::new(Reason::Internal, e.to_string()))??;
+        let store = self.admin.store.as_ref();
         let key_id = hex::encode(signer.key_id());
         self.admin
             .changed(by, format!("activated authority {key_id}"), |_| ());

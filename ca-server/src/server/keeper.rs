@@ -1,6 +1,7 @@
 //! Keeps what has an end from ending: the signing authority where its root is at hand, the server's own certificate, `bundle.pem`,
 //! CRLs; and tells readiness when that fails. While the time is disputed it remakes nothing; afterwards it looks at all of it again.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use identity::{Clock as _, Fingerprint, Leaf, Reason, Serial, TrustBundle, Valid
 use issuance::RootAuthority;
 use proto::Refusal;
 use runtime::readiness::Condition;
+use runtime::threads::{Pulse, Watchdog, run_task};
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, watch};
 
@@ -28,6 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const WARN_EVERY: Duration = Duration::from_secs(3600);
 /// How often at most the renewal of an authority is tried in what is left of its life.
 const TRIES: u32 = 20;
+/// How long one look may take before readiness reports it.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -44,6 +48,8 @@ pub(super) struct Keeper {
     clock: Arc<ServerClock>,
     signing: Condition,
     bundle_path: PathBuf,
+    /// Of a look at everything that has an end.
+    pulse: Arc<Pulse>,
     current: Mutex<Option<Current>>,
     root: watch::Sender<Option<Fingerprint>>,
     warned_at: std::sync::Mutex<Option<Instant>>,
@@ -71,6 +77,7 @@ impl Keeper {
             clock: Arc::clone(&server.clock),
             signing: server.signing.clone(),
             bundle_path: server.folder.join(super::listeners::BUNDLE),
+            pulse: Arc::default(),
             current: Mutex::new(None),
             root: watch::Sender::new(None),
             warned_at: std::sync::Mutex::default(),
@@ -117,14 +124,31 @@ impl Keeper {
         Ok(())
     }
 
-    /// Keeps on until the process ends.
-    pub(super) fn spawn(self: Arc<Self>, server: &Server) {
+    /// Keeps on until the process ends. What reads or writes files does so on a thread of its own: a disk that hangs holds up
+    /// no request.
+    pub(super) fn spawn(self: Arc<Self>, server: &Server) -> io::Result<()> {
         let crls = Arc::clone(&server.crls);
         let disputes = server.clock.disputes();
-        tokio::spawn(async move { crls.keep(disputes).await });
         tokio::spawn(follow_health(server.store.health(), server.recording.clone()));
-        tokio::spawn(Arc::clone(&self).follow_bundle());
-        tokio::spawn(async move { self.keep().await });
+        run_task("crls", async move { crls.keep(disputes).await })?;
+        run_task("bundle", Arc::clone(&self).follow_bundle())?;
+        let watchdog = self.watch()?;
+        run_task("keeper", async move {
+            let _watchdog = watchdog;
+            self.keep().await;
+        })
+    }
+
+    /// Reports a look that does not end: the next one that does reports the state again.
+    fn watch(&self) -> io::Result<Watchdog> {
+        let (pulse, signing) = (Arc::clone(&self.pulse), self.signing.clone());
+        Watchdog::start("keeper-watch", RETRY, move || {
+            if pulse.busy().is_some_and(|(_, since)| since >= LOOK_LIMIT) {
+                signing.set_not_ready(
+                    "the keys of the signing authority have not been read or written for over 5 s; does the disk answer?",
+                );
+            }
+        })
     }
 
     async fn keep(&self) {
@@ -141,7 +165,10 @@ impl Keeper {
                 }
                 continue;
             }
-            let pause = match self.look().await {
+            self.pulse.begin(0);
+            let looked = self.look().await;
+            self.pulse.end();
+            let pause = match looked {
                 Ok(()) => {
                     said = None;
                     self.pause().await

@@ -96,13 +96,13 @@ pub async fn run(args: ServerArgs, mode: Mode, on_ready: impl FnOnce(&Ready)) ->
     let root = keeper.root();
     let facts = listeners.facts(&server, *root.borrow())?;
     listeners.serve(&server, registry).await?;
-    keeper.spawn(&server);
+    keeper.spawn(&server).map_err(ServeError::Thread)?;
     timekeeping::spawn(&server);
     let failures = [server.store.failure(), server.audit.failure()];
     for failure in failures.clone() {
         tokio::spawn(drain_on(failure, drain.clone()));
     }
-    reload::spawn(&server, args, mode);
+    reload::spawn(&server, args, mode).map_err(ServeError::Thread)?;
     // A server without an authority, or without the time, waits for it with everything else in service.
     if server.certificate.is_present() {
         tokio::select! {

@@ -1,10 +1,12 @@
 //! Reads the configuration again on SIGHUP, and the files that it names when they change. All or nothing: what cannot be read leaves
 //! in force what was.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::drain::Hangups;
+use runtime::threads::run_task;
 
 use super::Server;
 use crate::audit::Audit;
@@ -24,8 +26,8 @@ struct Reload {
     audit: Arc<Audit>,
 }
 
-/// Watches until the process ends.
-pub(super) fn spawn(server: &Server, args: ServerArgs, mode: Mode) {
+/// Watches until the process ends, on a thread of its own, as it reads files.
+pub(super) fn spawn(server: &Server, args: ServerArgs, mode: Mode) -> io::Result<()> {
     let mut reload = Reload {
         args,
         mode,
@@ -34,7 +36,7 @@ pub(super) fn spawn(server: &Server, args: ServerArgs, mode: Mode) {
         store: Arc::clone(&server.store) as Arc<dyn Store>,
         audit: Arc::clone(&server.audit),
     };
-    tokio::spawn(async move {
+    run_task("reload", async move {
         let mut hangups = match Hangups::listen() {
             Ok(hangups) => hangups,
             Err(e) => {
@@ -56,7 +58,7 @@ pub(super) fn spawn(server: &Server, args: ServerArgs, mode: Mode) {
                 reload.take(reload.settings.reread());
             }
         }
-    });
+    })
 }
 
 impl Reload {

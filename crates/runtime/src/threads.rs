@@ -72,6 +72,19 @@ impl Worker {
     }
 }
 
+/// Runs a task on a thread and a scheduler of its own: for tasks that read and write files, as a system call on a disk that
+/// hangs holds up every other task of its thread.
+///
+/// # Errors
+/// The system has no room for a thread.
+pub fn run_task(name: &str, task: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let run = move || runtime.block_on(task);
+    thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
+}
+
 /// What a thread is doing and since when, for others to look at. Costs its owner two atomic stores for each
 /// piece of work.
 #[derive(Debug)]
