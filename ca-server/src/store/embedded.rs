@@ -100,8 +100,13 @@ impl EmbeddedStore {
         let spawned = |error| io_error("start a thread for", &index_dir)(error);
         let health = Arc::<Health>::default();
         let index = Index::start(&index_dir, table, Arc::clone(&state), Arc::clone(&health))?;
-        let filling =
-            Filling::start(reader.clone(), Arc::clone(&state), Arc::clone(&clock)).map_err(spawned)?;
+        let filling = Filling::start(
+            reader.clone(),
+            Arc::clone(&state),
+            Arc::clone(&clock),
+            Arc::clone(&health),
+        )
+        .map_err(spawned)?;
         let medium = Embedded {
             filling,
             journal,

@@ -4,14 +4,15 @@
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::sync::{Arc, RwLock};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use identity::Clock;
 use journal::{JournalError, Reader, SegmentFacts};
+use runtime::threads::Worker;
 
 use crate::store::bindings::Bindings;
 use crate::store::entry::field;
+use crate::store::health::Health;
 use crate::store::state::State;
 use crate::store::writer::{KEEP_BINDINGS, SOUND};
 
@@ -22,10 +23,15 @@ const LOOK_EVERY: Duration = if cfg!(test) {
     Duration::from_secs(10)
 };
 
-/// A thread that fills the bindings; dropping it stops the thread and waits until it has ended.
+/// Name of the thread.
+const THREAD: &str = "bindings";
+/// How long its end is waited for: it may be reading from a disk that hangs.
+const END_LIMIT: Duration = Duration::from_secs(2);
+
+/// A thread that fills the bindings; dropping it stops the thread, and waits until it has ended or does not answer.
 pub(super) struct Filling {
     stop: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Worker,
 }
 
 struct Task {
@@ -40,6 +46,7 @@ impl Filling {
         reader: Reader,
         state: Arc<RwLock<State>>,
         clock: Arc<dyn Clock>,
+        health: Arc<Health>,
     ) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(0);
         let task = Task {
@@ -48,12 +55,11 @@ impl Filling {
             clock,
             stopped,
         };
-        let thread = std::thread::Builder::new()
-            .name(String::from("bindings"))
-            .spawn(move || task.run())?;
+        let panicked = move || health.panicked(THREAD);
+        let thread = Worker::start(THREAD, panicked, move || task.run())?;
         Ok(Self {
             stop: Some(stop),
-            thread: Some(thread),
+            thread,
         })
     }
 }
@@ -61,8 +67,9 @@ impl Filling {
 impl Drop for Filling {
     fn drop(&mut self) {
         self.stop = None;
-        // A panic of the thread has been printed.
-        drop(self.thread.take().map(JoinHandle::join));
+        if !self.thread.join(END_LIMIT) {
+            tracing::warn!("the thread of the key bindings does not end, its disk does not answer");
+        }
     }
 }
 
@@ -155,4 +162,31 @@ fn expiry_at(expiry: &[i64], segment: &SegmentFacts, position: u64) -> i64 {
         .and_then(|at| expiry.get(at))
         .copied()
         .unwrap_or(segment.latest_expiry)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::store::{EmbeddedStore, Store as _};
+
+    struct PanicsOnThisThread;
+
+    impl Clock for PanicsOnThisThread {
+        fn now(&self) -> OffsetDateTime {
+            assert_ne!(std::thread::current().name(), Some(THREAD), "on purpose");
+            OffsetDateTime::UNIX_EPOCH
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_of_the_thread_is_reported_and_the_process_is_to_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(folder.path(), Arc::new(PanicsOnThisThread), |_| {}).unwrap();
+        let mut failure = store.failure();
+        let reported = tokio::time::timeout(Duration::from_secs(30), failure.wait_for(Option::is_some));
+        let why = reported.await.unwrap().unwrap().clone().unwrap();
+        assert!(why.contains("\"bindings\""), "{why}");
+    }
 }
