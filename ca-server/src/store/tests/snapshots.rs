@@ -214,21 +214,22 @@ fn no_caller_waits_for_more_than_one_part_however_large_the_state_is() {
     for answer in answers {
         answer.blocking_recv().unwrap().unwrap();
     }
+    // An earlier snapshot has fewer parts, and another one may be under way.
     let until = Instant::now() + Duration::from_secs(30);
-    while !appended
-        .lock()
-        .unwrap()
-        .iter()
-        .any(|(kind, _)| *kind == KIND_SNAPSHOT_END)
-    {
+    let is_complete = || {
+        let appended = appended.lock().unwrap();
+        let parts = appended.iter().filter(|(kind, _)| *kind != KIND_ENTRY);
+        let ends = appended.iter().filter(|(kind, _)| *kind == KIND_SNAPSHOT_END);
+        parts.count() >= 200 && ends.count() > 0
+    };
+    while !is_complete() {
         assert!(Instant::now() < until, "the snapshot is not completed");
         std::thread::yield_now();
     }
     let appended = appended.lock().unwrap();
     let parts = appended.iter().filter(|(kind, _)| *kind != KIND_ENTRY);
-    let largest = parts.clone().map(|(_, bytes)| *bytes).max().unwrap();
+    let largest = parts.map(|(_, bytes)| *bytes).max().unwrap();
     assert!(largest <= 3 * PART_BYTES, "{largest}");
-    assert!(parts.count() >= 200);
 }
 
 #[test]
