@@ -17,13 +17,31 @@ const PRUNE_FROM: usize = if cfg!(test) { 16 } else { 4096 };
 /// hash is seeded.
 type Positions = HashMap<u64, u64, foldhash::fast::RandomState>;
 
+/// The first certificate renewed from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FirstChild {
+    /// Where it is recorded.
+    pub(super) position: u64,
+    /// Fingerprint of its key. A decision compares it without a look into the journal: to find another key with the fingerprint
+    /// of one that is given takes 2^64 attempts.
+    pub(super) key: u64,
+}
+
+/// What the journal says of the certificate at a position, where only one field of it is at hand.
+pub(super) struct Facts {
+    /// Its notAfter in seconds since 1970, or a later time where that is not known.
+    pub(super) expires: i64,
+    /// Fingerprint of its key.
+    pub(super) key: u64,
+}
+
 /// The positions for each field that decisions look at.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bindings {
     /// Serial number to its certificate.
     serials: Positions,
     /// Parent to the first certificate renewed from it.
-    first_children: Positions,
+    first_children: HashMap<u64, FirstChild, foldhash::fast::RandomState>,
     /// Renewal request to the newest certificate that answers it.
     requests: Positions,
     /// Key to all its certificates.
@@ -66,8 +84,8 @@ impl Bindings {
         ] {
             since.iter().for_each(|(key, at)| keep_newest(newest, *key, *at));
         }
-        for (parent, position) in &self.first_children {
-            keep_oldest(&mut before.first_children, *parent, *position);
+        for (parent, child) in &self.first_children {
+            before.keep_first_child(*parent, *child);
         }
         before.keys.append(&self.keys);
         before.complete_from = Some(complete_from);
@@ -80,8 +98,8 @@ impl Bindings {
         self.serials.get(&fingerprint).copied()
     }
 
-    /// The position of the first certificate renewed from this parent.
-    pub(super) fn first_child(&self, fingerprint: u64) -> Option<u64> {
+    /// The first certificate renewed from this parent.
+    pub(super) fn first_child(&self, fingerprint: u64) -> Option<FirstChild> {
         self.first_children.get(&fingerprint).copied()
     }
 
@@ -97,20 +115,25 @@ impl Bindings {
 
     /// Takes in a record's keys.
     pub(super) fn insert(&mut self, position: u64, keys: &[(u8, u64)]) {
-        let expiry = keys.iter().find(|(field, _)| *field == field::EXPIRY);
-        let expires = expiry.map_or(i64::MAX, |(_, seconds)| seconds.cast_signed());
+        let of = |wanted| {
+            keys.iter()
+                .find(|(field, _)| *field == wanted)
+                .map(|(_, value)| *value)
+        };
+        let expires = of(field::EXPIRY).map_or(i64::MAX, u64::cast_signed);
+        let key = of(field::KEY).unwrap_or_default();
         for (field, fingerprint) in keys {
-            self.insert_field(*field, [(*fingerprint, position)], |_| expires);
+            self.insert_field(*field, [(*fingerprint, position)], |_| Facts { expires, key });
         }
     }
 
-    /// Takes in fingerprints of one field with their positions; `expires` gives the notAfter of the certificate at a
-    /// position, or a later time where that is not known.
+    /// Takes in fingerprints of one field with their positions; `facts` gives what else is known of the certificate at a
+    /// position.
     pub(super) fn insert_field(
         &mut self,
         field: u8,
         keys: impl IntoIterator<Item = (u64, u64)>,
-        expires: impl Fn(u64) -> i64,
+        facts: impl Fn(u64) -> Facts,
     ) {
         let keys = keys.into_iter();
         match field {
@@ -119,15 +142,27 @@ impl Bindings {
                 keys.for_each(|(key, at)| keep_newest(&mut self.serials, key, at));
             }
             field::REQUEST => keys.for_each(|(key, at)| keep_newest(&mut self.requests, key, at)),
-            field::PARENT => keys.for_each(|(key, at)| keep_oldest(&mut self.first_children, key, at)),
+            field::PARENT => {
+                for (parent, position) in keys {
+                    let key = facts(position).key;
+                    self.keep_first_child(parent, FirstChild { position, key });
+                }
+            }
             field::KEY => {
                 self.keys.reserve(keys.size_hint().0);
                 for (key, position) in keys {
-                    let expires = expires(position);
+                    let expires = facts(position).expires;
                     self.keys.insert(key, KeyUse { expires, position });
                 }
             }
             _ => {}
+        }
+    }
+
+    fn keep_first_child(&mut self, parent: u64, child: FirstChild) {
+        let first = self.first_children.entry(parent).or_insert(child);
+        if child.position < first.position {
+            *first = child;
         }
     }
 
@@ -143,10 +178,12 @@ impl Bindings {
 
     /// Drops what matters only before `bound`; `has_ended` says so of what is recorded at a position.
     pub(super) fn prune(&mut self, bound: i64, has_ended: impl Fn(u64) -> bool) {
-        for positions in [&mut self.serials, &mut self.first_children, &mut self.requests] {
+        for positions in [&mut self.serials, &mut self.requests] {
             positions.retain(|_, position| !has_ended(*position));
             positions.shrink_to(2 * positions.len());
         }
+        self.first_children.retain(|_, child| !has_ended(child.position));
+        self.first_children.shrink_to(2 * self.first_children.len());
         self.keys.prune(bound);
         self.complete_from = self.complete_from.map(|from| from.max(bound));
         self.kept_at_prune = self.serials.len();
@@ -166,11 +203,6 @@ impl PartialEq for Bindings {
 fn keep_newest(positions: &mut Positions, fingerprint: u64, position: u64) {
     let newest = positions.entry(fingerprint).or_default();
     *newest = position.max(*newest);
-}
-
-fn keep_oldest(positions: &mut Positions, fingerprint: u64, position: u64) {
-    let oldest = positions.entry(fingerprint).or_insert(position);
-    *oldest = position.min(*oldest);
 }
 
 #[cfg(test)]
@@ -193,16 +225,16 @@ mod tests {
         );
         let mut before = Bindings::default();
         for field in [field::REQUEST, field::PARENT] {
-            before.insert_field(field, [(3, 5), (4, 6)], |_| 0);
+            before.insert_field(field, [(3, 5), (4, 6)], |_| Facts { expires: 0, key: 8 });
         }
-        before.insert_field(field::KEY, [(1, 3), (7, 4)], |_| 40);
+        before.insert_field(field::KEY, [(1, 3), (7, 4)], |_| Facts { expires: 40, key: 0 });
         bindings.complete_with(before, 10);
         assert!(!bindings.is_partial(10) && bindings.is_partial(9));
         assert_eq!(bindings.serial(2), Some(9));
         assert_eq!(bindings.request(3), Some(9), "the newest answers");
         assert_eq!(
             bindings.first_child(4),
-            Some(6),
+            Some(FirstChild { position: 6, key: 8 }),
             "the first child stays the first"
         );
         let uses: Vec<_> = bindings

@@ -217,21 +217,21 @@ impl<'a> View<'a> {
         Ok(known.is_some() || self.newest_in_partial(field::SERIAL, of_serial)?.is_some())
     }
 
-    /// The first certificate renewed from this parent.
-    pub(super) fn first_child(&self, parent: &Parent) -> Result<Option<Cow<'a, Issued>>, Refusal> {
+    /// The fingerprint of the key of the first certificate renewed from this parent. Serial numbers are random and ours: no
+    /// caller can make two with one fingerprint.
+    pub(super) fn first_child_key(&self, parent: &Parent) -> Result<Option<u64>, Refusal> {
         let of_parent = fingerprint(&[parent.serial.as_bytes()]);
         let bindings = self.state.bindings();
-        let first = if bindings.is_partial(self.now) {
-            self.records.find(field::PARENT, of_parent)?.last().copied()
-        } else {
-            bindings.first_child(of_parent)
-        };
-        let Some(first) = first.or_else(|| self.draft.bindings.first_child(of_parent)) else {
-            return Ok(None);
-        };
-        // Serial numbers are random and ours: no caller can make two with one fingerprint.
-        let child = self.issued_at(first)?;
-        Ok(child.filter(|issued| issued.parent == parent.serial.as_bytes()))
+        if bindings.is_partial(self.now)
+            && let Some(first) = self.records.find(field::PARENT, of_parent)?.last()
+        {
+            let child = self.issued_at(*first)?;
+            return Ok(child.map(|issued| fingerprint(&[&issued.key_digest])));
+        }
+        let first = bindings
+            .first_child(of_parent)
+            .or_else(|| self.draft.bindings.first_child(of_parent));
+        Ok(first.map(|child| child.key))
     }
 
     /// The newest certificate that answers this renewal request, and where it is recorded.

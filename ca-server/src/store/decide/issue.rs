@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::Decision;
 use crate::store::command::{IssueCommand, IssueFacts, Outcome, Parent, RegistrationRef, Verdict};
-use crate::store::entry::{Entry, Issued};
+use crate::store::entry::{Entry, Issued, fingerprint};
 use crate::store::rows::{Redemption, Row, RowKind, TokenRow};
 use crate::store::view::{Hit, View};
 
@@ -205,7 +205,7 @@ enum Succession {
 /// The first child decides, whether or not it is still valid: its holder may have renewed it since. A fork matters as long
 /// as the parent or a descendant of the first child is valid; the parent is, or it could not be renewed.
 fn succession(view: &View<'_>, facts: &IssueFacts, parent: &Parent) -> Result<Succession, Refusal> {
-    let Some(first) = view.first_child(parent)? else {
+    let Some(first_key) = view.first_child_key(parent)? else {
         return Ok(Succession::Renewal);
     };
     let answer = view.answer_to(parent, &facts.key_digest, &facts.wish)?;
@@ -216,7 +216,7 @@ fn succession(view: &View<'_>, facts: &IssueFacts, parent: &Parent) -> Result<Su
     {
         return Ok(Succession::Same { position });
     }
-    if first.key_digest == facts.key_digest {
+    if first_key == fingerprint(&[&facts.key_digest]) {
         return Ok(Succession::Renewal);
     }
     if !facts.refuse_forks {

@@ -10,7 +10,7 @@ use identity::Clock;
 use journal::{JournalError, Reader, SegmentFacts};
 use runtime::threads::Worker;
 
-use crate::store::bindings::Bindings;
+use crate::store::bindings::{Bindings, Facts};
 use crate::store::entry::field;
 use crate::store::health::Health;
 use crate::store::state::State;
@@ -125,43 +125,46 @@ impl Task {
             .iter()
             .filter(|segment| segment.latest_expiry >= complete_from);
         for segment in mattering {
-            let expiry = self.expiry(segment)?;
+            // Earlier releases did not index the expiry.
+            let latest = segment.latest_expiry.cast_unsigned();
+            let expiry = self.by_position(segment, field::EXPIRY, latest)?;
+            let key = self.by_position(segment, field::KEY, 0)?;
+            let facts = |position| Facts {
+                expires: at(&expiry, segment, position).unwrap_or(latest).cast_signed(),
+                key: at(&key, segment, position).unwrap_or_default(),
+            };
             for field in Bindings::FIELDS {
                 if !matches!(self.stopped.try_recv(), Err(TryRecvError::Empty)) {
                     return Ok(None);
                 }
                 let keys = self.reader.keys_of_segment(segment.first, field)?;
-                let of = |position| expiry_at(&expiry, segment, position);
                 let keys = keys
                     .into_iter()
-                    .filter(|(_, position)| field != field::KEY || of(*position) >= complete_from);
-                bindings.insert_field(field, keys, of);
+                    .filter(|(_, position)| field != field::KEY || facts(*position).expires >= complete_from);
+                bindings.insert_field(field, keys, facts);
             }
         }
         Ok(Some(bindings))
     }
 
-    /// notAfter of the certificates in a segment, in the order of their positions.
-    fn expiry(&self, segment: &SegmentFacts) -> Result<Vec<i64>, JournalError> {
-        let mut expiry = Vec::new();
-        for (seconds, position) in self.reader.keys_of_segment(segment.first, field::EXPIRY)? {
+    /// What a segment's index holds in one field, in the order of the positions.
+    fn by_position(&self, segment: &SegmentFacts, field: u8, missing: u64) -> Result<Vec<u64>, JournalError> {
+        let mut values = Vec::new();
+        for (value, position) in self.reader.keys_of_segment(segment.first, field)? {
             let at = usize::try_from(position - segment.first).expect("a segment fits into memory");
-            if expiry.len() <= at {
-                expiry.resize(at + 1, segment.latest_expiry);
+            if values.len() <= at {
+                values.resize(at + 1, missing);
             }
-            expiry[at] = seconds.cast_signed();
+            values[at] = value;
         }
-        Ok(expiry)
+        Ok(values)
     }
 }
 
-/// notAfter of the certificate at a position; the latest of its segment where an earlier release did not index it.
-fn expiry_at(expiry: &[i64], segment: &SegmentFacts, position: u64) -> i64 {
-    usize::try_from(position - segment.first)
-        .ok()
-        .and_then(|at| expiry.get(at))
-        .copied()
-        .unwrap_or(segment.latest_expiry)
+/// The value of the record at a position.
+fn at(values: &[u64], segment: &SegmentFacts, position: u64) -> Option<u64> {
+    let at = usize::try_from(position - segment.first).ok()?;
+    values.get(at).copied()
 }
 
 #[cfg(test)]
