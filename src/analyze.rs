@@ -119,7 +119,8 @@ fn found(written: &[Written], root_namespace: &str) -> Vec<Finding> {
     findings
 }
 
-/// Registrations that grant the identity of another one to the same callers; each is compared with the first such one.
+/// Registrations that grant the identity of another one to the same callers; each is compared with the first
+/// such one.
 fn rivals(written: &[Written]) -> Vec<Finding> {
     let mut by_path: HashMap<&str, Vec<(&Written, &Registration)>> = HashMap::new();
     let mut findings = Vec::new();

@@ -20,7 +20,8 @@ use crate::instance::Instance;
 use crate::message;
 use crate::output::{self, Format, Table};
 
-/// The server presents a certificate under the new root immediately, and clients know only the roots of their bundle.
+/// The server presents a certificate under the new root immediately, and clients know only the roots of their
+/// bundle.
 const NEW_ROOT: &str = "warning: the root is new; clients that are not connected at this time will reject the server, also with join \
                         tokens made before: renew each once with `signet cert renew DIR --bundle FILE`, where FILE holds \
                         what `signet bundle show` prints on the server, and make new tokens";

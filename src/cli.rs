@@ -142,7 +142,8 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         .map_err(|e| Failure::internal(format!("cannot start threads: {e}")))
         .and_then(|runtime| {
             let done = runtime.block_on(dispatch(cli.verb, cli.global));
-            // A system call on a disk that hangs never returns, and its thread cannot be ended: the process is.
+            // A system call on a disk that hangs never returns, and its thread cannot be ended: the process
+            // is.
             runtime.shutdown_timeout(THREADS_END);
             done
         });

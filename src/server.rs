@@ -1,5 +1,5 @@
-//! `up` and `server run`: hand over to `ca_server`, and print where the server is once it is ready. `server accept-clock` ends a
-//! dispute over the time.
+//! `up` and `server run`: hand over to `ca_server`, and print where the server is once it is ready. `server
+//! accept-clock` ends a dispute over the time.
 
 use std::path::Path;
 

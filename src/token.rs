@@ -47,7 +47,8 @@ pub(crate) struct Creation {
     /// How long the token can be redeemed [default: the server's, 10m]
     #[arg(long, value_name = "DURATION", value_parser = identity::duration::parse)]
     ttl: Option<Duration>,
-    /// Longest lifetime of its certificates, renewals included, and the default one [default: the registration's, or the profile's]
+    /// Longest lifetime of its certificates, renewals included, and the default one [default: the
+    /// registration's, or the profile's]
     #[arg(long, value_name = "DURATION", value_parser = identity::duration::parse)]
     life: Option<Duration>,
     /// Role, needed for the reserved paths /agent/, /admin/ and /device/

@@ -1,4 +1,5 @@
-//! `signet cert` on machines whose wall clock is wrong, or is set while it runs: no more certificates than with a right one.
+//! `signet cert` on machines whose wall clock is wrong, or is set while it runs: no more certificates than
+//! with a right one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

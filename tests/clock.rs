@@ -1,5 +1,5 @@
-//! A server whose wall clock is wrong: ahead, behind, jumping there and back, wrong from the start and corrected. It signs and
-//! deletes nothing meanwhile, and answers as before afterwards, without a restart.
+//! A server whose wall clock is wrong: ahead, behind, jumping there and back, wrong from the start and
+//! corrected. It signs and deletes nothing meanwhile, and answers as before afterwards, without a restart.
 
 mod corrections;
 
@@ -33,7 +33,8 @@ impl Fixture {
         Self::start_at(folder, offset, Vec::new())
     }
 
-    /// Stops it in order, and starts it on the same folder and port with another wall clock, as after a reboot.
+    /// Stops it in order, and starts it on the same folder and port with another wall clock, as after a
+    /// reboot.
     fn restart(self, offset: &str) -> Self {
         self.restart_after(offset, forget_boot)
     }
@@ -287,8 +288,8 @@ fn a_clock_that_was_ahead_at_the_start_is_corrected_and_accepted() {
     );
     let before = fixture.facts();
 
-    // Only the server sees the wrong time. Its own certificate begins in 60 days, and so does the authority that it
-    // makes, as the present one is past the middle of its life.
+    // Only the server sees the wrong time. Its own certificate begins in 60 days, and so does the authority
+    // that it makes, as the present one is past the middle of its life.
     let fixture = fixture.restart("+60d");
     let server = &fixture.server;
     let token = server.token_file(LATER, &[]);

@@ -322,7 +322,8 @@ async fn a_server_whose_writer_or_audit_thread_is_gone_ends_with_an_error_and_lo
     }
 }
 
-/// One worker stands for a machine with one core. The authority is renewed within seconds, for which its key is written.
+/// One worker stands for a machine with one core. The authority is renewed within seconds, for which its key
+/// is written.
 #[test]
 fn a_folder_of_keys_that_hangs_is_reported_and_holds_up_no_request() {
     let folder = TempDir::new().expect("a temporary folder");

@@ -1,5 +1,5 @@
-//! An authority of Signet below a company's own: activation either refuses a hierarchy, with the certificate and the field, or clients
-//! of the running server work with it immediately.
+//! An authority of Signet below a company's own: activation either refuses a hierarchy, with the certificate
+//! and the field, or clients of the running server work with it immediately.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -222,8 +222,8 @@ fn the_activation_under_another_root_warns_that_absent_clients_need_the_new_bund
     assert!(warns(&mut activation));
 }
 
-/// Has openssl verify a leaf with the CRL at the URL that the leaf names; the certificate at the other URL has its issuer's
-/// subject.
+/// Has openssl verify a leaf with the CRL at the URL that the leaf names; the certificate at the other URL
+/// has its issuer's subject.
 fn crl_check(site: &Site, leaf: &Path) -> Result<(), String> {
     let text = run(openssl(site.server.folder())
         .args([
@@ -416,7 +416,8 @@ fn a_constrained_hierarchy_that_permits_the_server_issues_only_what_it_permits()
         assert!(error.contains(part), "{error}");
     }
 
-    // A start under a name that the company does not permit says so, and one under a permitted name works again.
+    // A start under a name that the company does not permit says so, and one under a permitted name works
+    // again.
     let (code, folder) = site.server.terminate();
     assert_eq!(code, 0);
     let renamed = Settings {

@@ -1,5 +1,6 @@
-//! The time of a running server: the wall clock, as long as its witnesses do not contradict it. `WitnessedTime` of
-//! `identity` decides; this file takes the readings and holds the state that all threads share.
+//! The time of a running server: the wall clock, as long as its witnesses do not contradict it.
+//! `WitnessedTime` of `identity` decides; this file takes the readings and holds the state that all threads
+//! share.
 
 mod kept;
 mod os;
@@ -114,7 +115,8 @@ impl ServerClock {
         Sample { wall, boot }
     }
 
-    /// Takes the wall clock as right, if it has not been set since `sample`. Returns the dispute that this ends.
+    /// Takes the wall clock as right, if it has not been set since `sample`. Returns the dispute that this
+    /// ends.
     ///
     /// # Errors
     /// `CONFLICT` if the wall clock was set meanwhile.

@@ -28,8 +28,8 @@ pub trait Published: Send + Sync {
     fn root(&self, fingerprint: &Fingerprint) -> Option<Bytes>;
 }
 
-/// `GET` and `HEAD` of `/crl/<location>.crl`, `/ca/<location>.cer` and `/root/<fingerprint>.cer`; 404 otherwise. A location is
-/// `<key id>` or `<key id>-<generation>`.
+/// `GET` and `HEAD` of `/crl/<location>.crl`, `/ca/<location>.cer` and `/root/<fingerprint>.cer`; 404
+/// otherwise. A location is `<key id>` or `<key id>-<generation>`.
 pub fn router(published: Arc<dyn Published>) -> Router {
     Router::new()
         .route("/crl/{name}", get(crl))

@@ -40,8 +40,8 @@ impl BootTime {
         static BOOT: OnceLock<Arc<str>> = OnceLock::new();
         let boot = BOOT.get_or_init(|| {
             let id = std::fs::read_to_string(BOOT_ID).unwrap_or_default();
-            // Without the kernel's name the process is the boot: its own times can still be compared, and no others. In a
-            // container its number is the same in each boot.
+            // Without the kernel's name the process is the boot: its own times can still be compared, and no
+            // others. In a container its number is the same in each boot.
             let id = id.trim();
             if id.is_empty() || id.len() > MAX_BOOT_ID {
                 let begun = SystemClock.now().unix_timestamp_nanos();

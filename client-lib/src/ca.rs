@@ -104,7 +104,8 @@ impl Ca {
         &self.clock
     }
 
-    /// The same, whose time is known from this certificate: a machine with a wrong clock can still verify the server.
+    /// The same, whose time is known from this certificate: a machine with a wrong clock can still verify the
+    /// server.
     pub fn timed_by(self, receipt: &Receipt) -> Self {
         Self {
             receipt: Some(Arc::new(receipt.clone())),
@@ -253,8 +254,8 @@ impl Ca {
         self.read_answer(answer.into_inner(), &chain, wish)
     }
 
-    /// Reads an answer. A bundle that is not accepted does not cost the certificate that came with it: the known one, by
-    /// which the server was verified, is kept.
+    /// Reads an answer. A bundle that is not accepted does not cost the certificate that came with it: the
+    /// known one, by which the server was verified, is kept.
     fn read_answer(
         &self,
         answer: v1::IssueCertificateResponse,
@@ -298,8 +299,8 @@ impl Ca {
 }
 
 impl Issued {
-    /// The certificate with its bundle, if peers would have accepted it when it was issued. `asked` is how long before its
-    /// arrival `key` was first sent; `known` the receipt of the certificate before.
+    /// The certificate with its bundle, if peers would have accepted it when it was issued. `asked` is how
+    /// long before its arrival `key` was first sent; `known` the receipt of the certificate before.
     pub fn snapshot(
         self,
         key: &PrivateKey,
@@ -327,7 +328,8 @@ impl Issued {
 }
 
 impl BundleWatch {
-    /// The next state of the bundle, under which the server of this connection verifies; `None` when it ended the stream.
+    /// The next state of the bundle, under which the server of this connection verifies; `None` when it ended
+    /// the stream.
     pub async fn next(&mut self) -> Result<Option<TrustBundle>, Error> {
         match self.stream.message().await {
             Ok(Some(message)) => {

@@ -144,8 +144,9 @@ impl Stored {
         self.key.as_ref().map(svid).transpose()
     }
 
-    /// The certificate and its key, if peers would have accepted them when it was received; `None` where the key is
-    /// elsewhere. Whether it is still valid is in its receipt: the wall clock of this machine may be wrong.
+    /// The certificate and its key, if peers would have accepted them when it was received; `None` where the
+    /// key is elsewhere. Whether it is still valid is in its receipt: the wall clock of this machine may be
+    /// wrong.
     pub fn svid_as_received(&self) -> Result<Option<Svid>, SvidRefused> {
         let Some(key) = &self.key else {
             return Ok(None);
@@ -213,7 +214,8 @@ impl Folder {
         }
     }
 
-    /// Writes the next folder, swaps the link, removes what is older than the folder before, and forgets pending keys.
+    /// Writes the next folder, swaps the link, removes what is older than the folder before, and forgets
+    /// pending keys.
     pub fn write(&self, stored: &Stored) -> Result<(), FolderError> {
         self.write_keeping(stored, None)
     }
@@ -312,8 +314,8 @@ impl Folder {
             .unwrap_or(0))
     }
 
-    /// Removes folders that were begun after the one in use and never finished: a crash left them, and each holds a
-    /// private key.
+    /// Removes folders that were begun after the one in use and never finished: a crash left them, and each
+    /// holds a private key.
     fn remove_unfinished(&self, current: Option<&Path>) -> Result<(), FolderError> {
         let folders = self.numbered(GENERATION)?;
         let Some((used, _)) = folders.iter().find(|(_, name)| Some(name.as_path()) == current) else {
@@ -323,8 +325,8 @@ impl Folder {
         first_error(unfinished.map(|(_, name)| remove_tree(&self.parent().join(name))))
     }
 
-    /// Renames first: a reader of a folder finds all of its files or none, never a chain whose key is gone. One that
-    /// cannot be removed does not stop the others.
+    /// Renames first: a reader of a folder finds all of its files or none, never a chain whose key is gone.
+    /// One that cannot be removed does not stop the others.
     fn remove_older(&self, keep: &[Option<PathBuf>]) -> Result<(), FolderError> {
         let older = self.numbered(GENERATION)?;
         let older = older

@@ -1,5 +1,6 @@
-//! For Rust programs that want an identity. A source enrols with a proof, renews by itself half a life after each receipt,
-//! follows the trust bundle, and provides rustls configurations that use the newest certificate in every new handshake:
+//! For Rust programs that want an identity. A source enrols with a proof, renews by itself half a life after
+//! each receipt, follows the trust bundle, and provides rustls configurations that use the newest certificate
+//! in every new handshake:
 //!
 //! ```no_run
 //! # #[cfg(feature = "grpc")]
@@ -14,11 +15,12 @@
 //! # }
 //! ```
 //!
-//! Renewal is scheduled by the boot-time clock: a client whose wall clock is wrong by days renews as often as any other, and
-//! its certificate stays in use; `Status::clock_skew` and the log say so. Peers are verified by the wall clock. A folder that
-//! is full, locked or does not answer costs no renewal: the certificate is used from memory and written when that is
-//! possible (`Status::storage_error`). A trust bundle that steps back, is empty, or excludes the CA that sent it is not taken
-//! (`Status::bundle_error`); `Builder::bundle` replaces it by hand.
+//! Renewal is scheduled by the boot-time clock: a client whose wall clock is wrong by days renews as often as
+//! any other, and its certificate stays in use; `Status::clock_skew` and the log say so. Peers are verified
+//! by the wall clock. A folder that is full, locked or does not answer costs no renewal: the certificate is
+//! used from memory and written when that is possible (`Status::storage_error`). A trust bundle that steps
+//! back, is empty, or excludes the CA that sent it is not taken (`Status::bundle_error`); `Builder::bundle`
+//! replaces it by hand.
 //!
 //! Without the feature `grpc` there are keys, requests, folders and TLS configurations, and no client of the CA.
 

@@ -1,5 +1,5 @@
-//! When a holder acts: pure functions of time and of a random number, so that tests need no clock. The loop around them
-//! is the source's.
+//! When a holder acts: pure functions of time and of a random number, so that tests need no clock. The loop
+//! around them is the source's.
 
 mod receipt;
 
@@ -53,9 +53,10 @@ impl Backoff {
         }
     }
 
-    /// The next pause: half of it fixed, half by `jitter` (0.0 to 1.0). The delay that the server asked for is kept,
-    /// plus up to a tenth of it, so that clients that it refused together do not come back together; but it is no longer
-    /// than half of what is `left` until the certificate expires, so that there are attempts before that.
+    /// The next pause: half of it fixed, half by `jitter` (0.0 to 1.0). The delay that the server asked for
+    /// is kept, plus up to a tenth of it, so that clients that it refused together do not come back together;
+    /// but it is no longer than half of what is `left` until the certificate expires, so that there are
+    /// attempts before that.
     pub fn pause(&mut self, asked: Option<Duration>, left: Option<Duration>, jitter: f64) -> Duration {
         let jitter = jitter.clamp(0.0, 1.0);
         let own = self.next.mul_f64(0.5 + 0.5 * jitter);

@@ -78,8 +78,8 @@ impl Svid {
         Self::of(chain, key, leaf, Receipt::new(&terms, at, age))
     }
 
-    /// As [`Svid::new`], if peers would have accepted the chain at its receipt, by the clock of the CA. The clock of this
-    /// machine decides nothing.
+    /// As [`Svid::new`], if peers would have accepted the chain at its receipt, by the clock of the CA. The
+    /// clock of this machine decides nothing.
     pub fn received(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKey,

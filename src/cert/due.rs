@@ -54,8 +54,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Fa
     Ok(code)
 }
 
-/// A certificate folder says when its certificate was received: whether it is due does not depend on the wall clock being
-/// right. Of a file only the validity is known.
+/// A certificate folder says when its certificate was received: whether it is due does not depend on the wall
+/// clock being right. Of a file only the validity is known.
 fn read(path: &Path) -> Result<(Validity, Receipt), Failure> {
     let file = if path.is_dir() {
         path.join("svid.pem")

@@ -36,7 +36,8 @@ pub(crate) struct Arguments {
     /// Stay, and renew whenever it is due
     #[arg(long)]
     daemon: bool,
-    /// Verify the CA by this trust bundle (PEM) in place of the one in D, after a replacement of the root was missed
+    /// Verify the CA by this trust bundle (PEM) in place of the one in D, after a replacement of the root was
+    /// missed
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
     /// Program with its arguments (no shell), run after each renewal; takes the rest of the line
@@ -121,7 +122,8 @@ impl Held {
         }
     }
 
-    /// The key is on disk before it is sent: without a folder that can be written there is nothing to renew for.
+    /// The key is on disk before it is sent: without a folder that can be written there is nothing to renew
+    /// for.
     async fn renew(self, folder: &Folder) -> Result<Svid, Failure> {
         let wish = self.wish();
         let pending = folder.next_key(key_type(&self.key)?, &[self.key.digest()])?;

@@ -1,4 +1,5 @@
-//! What was made while the clock was ahead, after its correction was accepted: certificates, join tokens, a root.
+//! What was made while the clock was ahead, after its correction was accepted: certificates, join tokens, a
+//! root.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! A company's own hierarchy of authorities, made with `openssl ca`, which gives each certificate any validity and extensions.
+//! A company's own hierarchy of authorities, made with `openssl ca`, which gives each certificate any
+//! validity and extensions.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,6 @@
-//! A wall clock that a test sets while a program runs, by libfaketime. It fakes the calls of libc, so the program's boot-time
-//! clock, which is read by system call, stays true, as it does when a machine's clock is set.
+//! A wall clock that a test sets while a program runs, by libfaketime. It fakes the calls of libc, so the
+//! program's boot-time clock, which is read by system call, stays true, as it does when a machine's clock is
+//! set.
 
 use std::path::{Path, PathBuf};
 

@@ -187,7 +187,8 @@ impl Audit {
 }
 
 impl Shared {
-    /// The look of the watchdog: the writer itself cannot report a write that does not return. It reports the recovery.
+    /// The look of the watchdog: the writer itself cannot report a write that does not return. It reports the
+    /// recovery.
     fn check(&self) {
         let Some((_, since)) = self.pulse.busy().filter(|(_, since)| *since >= WRITE_LIMIT) else {
             return;

@@ -1,7 +1,7 @@
-//! CRLs: one full list for each authority, from the first start, renewed at half of its span and immediately when a certificate
-//! is revoked (RFC 5280 section 5). Certificates of one key with different subjects are different issuers, so each has a list
-//! under its own name (section 6.3.3). The lists of a key share their numbers, and a number is in the journal before its list
-//! is published, so that it never falls.
+//! CRLs: one full list for each authority, from the first start, renewed at half of its span and immediately
+//! when a certificate is revoked (RFC 5280 section 5). Certificates of one key with different subjects are
+//! different issuers, so each has a list under its own name (section 6.3.3). The lists of a key share their
+//! numbers, and a number is in the journal before its list is published, so that it never falls.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -54,15 +54,16 @@ impl Crls {
         }
     }
 
-    /// Brings every authority's list up to date, now, after each change of the store and after each dispute over the
-    /// time, until the server stops.
+    /// Brings every authority's list up to date, now, after each change of the store and after each dispute
+    /// over the time, until the server stops.
     pub async fn keep(&self, mut disputes: watch::Receiver<Option<Dispute>>) {
         let mut changed = self.store.changed();
         loop {
             changed.mark_unchanged();
             disputes.mark_unchanged();
-            // The change may be an activation that reached this task first: its signer must have a list now, not in an hour.
-            // An authority that cannot be loaded is reported by the task that keeps the server's certificate.
+            // The change may be an activation that reached this task first: its signer must have a list now,
+            // not in an hour. An authority that cannot be loaded is reported by the task that keeps the
+            // server's certificate.
             let _ = self.signers.follow(self.store.as_ref(), self.clock.now());
             let pause = match self.update().await {
                 Ok(()) => RENEWAL / 12,
@@ -82,8 +83,8 @@ impl Crls {
     /// Makes what is missing, due, or no longer says what the store says; drops the lists of authorities that are gone.
     pub async fn update(&self) -> Result<(), Refusal> {
         let now = self.clock.now();
-        // During a dispute a list is made only to show revocations: by the best known time, which never lies before
-        // that of the list before it. One that merely gets old is remade afterwards.
+        // During a dispute a list is made only to show revocations: by the best known time, which never lies
+        // before that of the list before it. One that merely gets old is remade afterwards.
         let may_renew = self.clock.dispute().is_none();
         let signers = self.signers.current();
         self.lists().retain(|location, _| signers.has_location(location));
@@ -130,8 +131,8 @@ impl Crls {
         Ok(())
     }
 
-    /// What the list there shows. A row of an earlier release does not say under which certificate of the key the revoked one
-    /// was signed, nor does one whose issuer is forgotten: it is on every list of the key.
+    /// What the list there shows. A row of an earlier release does not say under which certificate of the key
+    /// the revoked one was signed, nor does one whose issuer is forgotten: it is on every list of the key.
     fn revoked(&self, signers: &SignerSet, location: &AuthorityLocation) -> Vec<Revoked> {
         let is_listed = |row: &&RevocationRow| {
             let generation = row.authority_generation;

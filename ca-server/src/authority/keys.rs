@@ -1,6 +1,7 @@
-//! The folder `keys/`: private keys of authorities, and of the root where this instance made one. Files are 0600 and written by
-//! rename; a key is found by the digest of its public key, which certificates carry and file names cannot forge. A folder or key that
-//! other users can read or change is refused: a restored backup or a volume may have lost its modes.
+//! The folder `keys/`: private keys of authorities, and of the root where this instance made one. Files are
+//! 0600 and written by rename; a key is found by the digest of its public key, which certificates carry and
+//! file names cannot forge. A folder or key that other users can read or change is refused: a restored backup
+//! or a volume may have lost its modes.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};

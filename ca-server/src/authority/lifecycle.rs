@@ -59,8 +59,8 @@ pub async fn renew_under(
     let signed = root
         .sign_intermediate(&csr, profile, profile.default_life(), now)
         .map_err(|e| refuse(e.reason(), e))?;
-    // Whatever the answer is, the key stays: an activation whose answer was lost may be recorded later. Until it is known to
-    // be in service, the next attempt takes this key again.
+    // Whatever the answer is, the key stays: an activation whose answer was lost may be recorded later. Until
+    // it is known to be in service, the next attempt takes this key again.
     signers.set_unrecorded(Some(prepared.public_key().digest()));
     let authority = prepared
         .activate(&[signed.der], root.certificate(), now)
@@ -70,7 +70,8 @@ pub async fn renew_under(
     Ok(())
 }
 
-/// The key of an earlier attempt that is not known to be recorded, or a new one, which is on disk before it is used.
+/// The key of an earlier attempt that is not known to be recorded, or a new one, which is on disk before it
+/// is used.
 fn key_to_certify(signers: &Signers) -> Result<PreparedAuthority, Refusal> {
     let keys = signers.keys();
     let in_service = |key| {
@@ -147,7 +148,8 @@ fn report(active: &Signer) {
     }
 }
 
-/// A key with a certificate, expired ones included, is not an authority's. The writer checks once more for valid ones.
+/// A key with a certificate, expired ones included, is not an authority's. The writer checks once more for
+/// valid ones.
 fn has_no_leaf(key: KeyDigest, store: &dyn Store) -> Result<(), Refusal> {
     for position in store.find(field::KEY, fingerprint(&[key.as_bytes()]))? {
         let issued = store.entry(position)?.and_then(|entry| entry.issued);
@@ -213,8 +215,9 @@ pub fn standing(validity: Validity, leaf_life: Duration, now: OffsetDateTime) ->
     }
 }
 
-/// The advice about an authority that begins later than now, as one does that was made while the clock was ahead. With the
-/// key of its root the server makes another by itself; a root it does not replace, as every client trusts it.
+/// The advice about an authority that begins later than now, as one does that was made while the clock was
+/// ahead. With the key of its root the server makes another by itself; a root it does not replace, as every
+/// client trusts it.
 pub fn begins_later(row: &AuthorityRow, has_root_key: bool, now: OffsetDateTime) -> Option<String> {
     let later = |certificate: &Vec<u8>| {
         let begin = Leaf::parse(certificate).ok()?.validity().not_before();

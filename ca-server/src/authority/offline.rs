@@ -72,8 +72,8 @@ fn process_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// What a command writes belongs to its user: the server, which runs as the owner of the journal, could not read it and would
-/// not start.
+/// What a command writes belongs to its user: the server, which runs as the owner of the journal, could not
+/// read it and would not start.
 fn expect_owner(data_dir: &Path, user: u32) -> Result<(), Refusal> {
     // A folder without a journal is nobody's yet, and other errors are those of opening it.
     let Ok(journal) = std::fs::metadata(EmbeddedStore::journal_dir(data_dir)) else {
@@ -135,8 +135,8 @@ pub async fn list(data_dir: &Path) -> Result<Vec<v1::SigningAuthority>, OfflineE
     Ok(authorities)
 }
 
-/// Takes the wall clock as right where it lies before the journal's last entry, or differs from the boot-time clock since a
-/// server ran in this boot.
+/// Takes the wall clock as right where it lies before the journal's last entry, or differs from the boot-time
+/// clock since a server ran in this boot.
 pub async fn accept_clock(data_dir: &Path) -> Result<v1::AcceptClockResponse, OfflineError> {
     let instance = Instance::open_existing(data_dir).await?;
     let sample = instance.clock.sample();
@@ -170,7 +170,8 @@ pub async fn accept_clock(data_dir: &Path) -> Result<v1::AcceptClockResponse, Of
 }
 
 impl Instance {
-    /// Of a folder that has a journal: a command that only reads or corrects must not fix the trust domain of a new one.
+    /// Of a folder that has a journal: a command that only reads or corrects must not fix the trust domain of
+    /// a new one.
     async fn open_existing(data_dir: &Path) -> Result<Self, OfflineError> {
         if !EmbeddedStore::exists(data_dir) {
             return Err(OfflineError::NoJournal(data_dir.to_owned()));

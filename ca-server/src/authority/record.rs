@@ -85,7 +85,8 @@ impl Handed<'_> {
             Some(waiting) => waiting.decided().await,
             None => Ok(Outcome::Done),
         };
-        // The journal does not answer: the certificate may still be recorded, and is then counted and audited.
+        // The journal does not answer: the certificate may still be recorded, and is then counted and
+        // audited.
         if self.answer.as_ref().is_some_and(Answer::is_open) {
             return (outcome, Issued::default());
         }

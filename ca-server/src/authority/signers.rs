@@ -22,8 +22,8 @@ use crate::store::{AuthorityRow, EarlierCertificate, InstanceRow, Store};
 
 pub use set::SignerSet;
 
-/// An authority with its loaded key, under one certificate of that key. Another certificate makes another signer, since issuer name,
-/// chain and validity come from it.
+/// An authority with its loaded key, under one certificate of that key. Another certificate makes another
+/// signer, since issuer name, chain and validity come from it.
 pub struct Signer {
     authority: SigningAuthority,
     generation: u32,
@@ -218,8 +218,9 @@ impl Signers {
         }
     }
 
-    /// Takes over what the store says now. An authority whose certificates are as before keeps its loaded key; an active one that
-    /// cannot be loaded is an error, a replaced one is passed over: it would only have signed CRLs.
+    /// Takes over what the store says now. An authority whose certificates are as before keeps its loaded
+    /// key; an active one that cannot be loaded is an error, a replaced one is passed over: it would only
+    /// have signed CRLs.
     pub fn follow(&self, store: &dyn Store, now: OffsetDateTime) -> Result<(), SignerError> {
         let _alone = self
             .following
@@ -260,7 +261,8 @@ impl Signers {
         Ok(())
     }
 
-    /// Removes the keys of authorities whose last leaf has expired, unless another one has the same key under another key id.
+    /// Removes the keys of authorities whose last leaf has expired, unless another one has the same key under
+    /// another key id.
     fn forget_keys(&self, known: &SignerSet, set: &SignerSet) {
         for gone in known.all().filter(|signer| !set.has(signer.key_id())) {
             let digest = gone.public_key().digest();

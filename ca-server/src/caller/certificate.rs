@@ -117,8 +117,9 @@ impl CertificateJudge {
         }
     }
 
-    /// Finds the presented certificate in the journal. Read once for each connection. A certificate that is not in memory
-    /// is not ours or has expired, and a look into the journal's indexes would cost more than its holder may ask for.
+    /// Finds the presented certificate in the journal. Read once for each connection. A certificate that is
+    /// not in memory is not ours or has expired, and a look into the journal's indexes would cost more than
+    /// its holder may ask for.
     fn recognise(
         &self,
         presented: &CertificateDer<'_>,
@@ -163,11 +164,11 @@ impl CertificateJudge {
             .is_some_and(|key_id| state.authorities().any(|authority| authority.key_id == key_id))
     }
 
-    /// Revocation, time, and the authority that signed it: each may have changed since the last call. A leaf never outlives
-    /// what is above it, so that its own validity is that of the whole path.
+    /// Revocation, time, and the authority that signed it: each may have changed since the last call. A leaf
+    /// never outlives what is above it, so that its own validity is that of the whole path.
     ///
-    /// One that begins later than now is still renewed if it was recorded before the last accepted correction of the clock:
-    /// it was issued while the clock was ahead, to a holder that may have no other proof.
+    /// One that begins later than now is still renewed if it was recorded before the last accepted correction
+    /// of the clock: it was issued while the clock was ahead, to a holder that may have no other proof.
     fn is_valid(&self, own: &OwnCertificate, purpose: Purpose, now: OffsetDateTime) -> Result<(), Refusal> {
         let serial = own.leaf.serial();
         let validity = own.leaf.validity();

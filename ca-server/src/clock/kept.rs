@@ -1,5 +1,5 @@
-//! What the server knows of the clocks, in its data folder: a restart within one boot goes on with it, so that it ends no
-//! dispute. In another boot the boot-time clock begins anew, and the file says nothing.
+//! What the server knows of the clocks, in its data folder: a restart within one boot goes on with it, so
+//! that it ends no dispute. In another boot the boot-time clock begins anew, and the file says nothing.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,4 +1,5 @@
-//! The clocks of Linux: clock_gettime(2) for CLOCK_BOOTTIME, adjtimex(2) for what the kernel says of the wall clock.
+//! The clocks of Linux: clock_gettime(2) for CLOCK_BOOTTIME, adjtimex(2) for what the kernel says of the wall
+//! clock.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use time::OffsetDateTime;
 
 use super::TimeSource;
 
-/// STA_UNSYNC of linux/timex.h. The kernel sets it when the clock is set by hand, and when no daemon has disciplined
-/// the clock for long.
+/// STA_UNSYNC of linux/timex.h. The kernel sets it when the clock is set by hand, and when no daemon has
+/// disciplined the clock for long.
 const STA_UNSYNC: i32 = 0x40;
 
 /// The clocks of this machine.
@@ -33,7 +34,8 @@ impl TimeSource for OsTime {
     fn is_synchronised(&self) -> bool {
         // No mode is set, so this only reads, which needs no privilege.
         let mut timex = Timex::new();
-        // TIME_ERROR is a state beside STA_UNSYNC; a call that a sandbox refuses says nothing good of the clock.
+        // TIME_ERROR is a state beside STA_UNSYNC; a call that a sandbox refuses says nothing good of the
+        // clock.
         adjtimex(&mut timex).is_ok() && timex.0.status & STA_UNSYNC == 0
     }
 }

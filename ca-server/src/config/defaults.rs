@@ -19,7 +19,8 @@ pub fn default_data_dir() -> Option<PathBuf> {
         .map(|state| state.join("signet"))
 }
 
-/// The host name, if it is not a DNS name and so cannot be in a certificate: containers and WSL have underscores in theirs.
+/// The host name, if it is not a DNS name and so cannot be in a certificate: containers and WSL have
+/// underscores in theirs.
 pub fn unusable_host_name() -> Option<String> {
     Some(host_name()).filter(|host| host.parse::<ServerName>().is_err())
 }

@@ -1,5 +1,6 @@
-//! Keeps what has an end from ending: the signing authority where its root is at hand, the server's own certificate, `bundle.pem`,
-//! CRLs; and tells readiness when that fails. While the time is disputed it remakes nothing; afterwards it looks at all of it again.
+//! Keeps what has an end from ending: the signing authority where its root is at hand, the server's own
+//! certificate, `bundle.pem`, CRLs; and tells readiness when that fails. While the time is disputed it
+//! remakes nothing; afterwards it looks at all of it again.
 
 use std::io;
 use std::path::PathBuf;
@@ -113,7 +114,8 @@ impl Keeper {
                 return Ok(());
             }
             Err(refusal) if refusal.reason() == Reason::ClockImplausible => {
-                // `admin.sock` and the CRLs are served; TLS callers find no certificate until the time is known.
+                // `admin.sock` and the CRLs are served; TLS callers find no certificate until the time is
+                // known.
                 tracing::error!("the server has no certificate of its own yet: {refusal}");
                 self.signing.set_not_ready(refusal.message());
                 self.show_root();
@@ -124,8 +126,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Keeps on until the process ends. What reads or writes files does so on a thread of its own: a disk that hangs holds up
-    /// no request.
+    /// Keeps on until the process ends. What reads or writes files does so on a thread of its own: a disk
+    /// that hangs holds up no request.
     pub(super) fn spawn(self: Arc<Self>, server: &Server) -> io::Result<()> {
         let crls = Arc::clone(&server.crls);
         let disputes = server.clock.disputes();
@@ -283,8 +285,8 @@ impl Keeper {
         self.metrics.authority_ends(active.not_after());
         let leaf_life = self.profiles.workload.default_life();
         let standing = lifecycle::standing(active.validity(), leaf_life, now);
-        // One that was made while the clock was ahead has not begun after the correction; see `begins_later` for those
-        // that cannot be replaced here.
+        // One that was made while the clock was ahead has not begun after the correction; see `begins_later`
+        // for those that cannot be replaced here.
         let has_begun = active.validity().not_before() <= now;
         if standing == Standing::Fresh && has_begun {
             return Ok(active.trouble().map(rejected));
@@ -397,8 +399,8 @@ impl Keeper {
     }
 }
 
-/// In the first half of its validity: before that, too, a certificate is replaced, as no client accepts it. A clock that was
-/// set back leaves such a one behind.
+/// In the first half of its validity: before that, too, a certificate is replaced, as no client accepts it. A
+/// clock that was set back leaves such a one behind.
 fn is_fresh(validity: Validity, now: OffsetDateTime) -> bool {
     validity.not_before() <= now && now < validity.middle()
 }

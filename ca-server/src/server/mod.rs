@@ -234,7 +234,8 @@ impl Server {
     }
 }
 
-/// The stored registrations. They are compiled while the server starts, which also logs what of them is not in force.
+/// The stored registrations. They are compiled while the server starts, which also logs what of them is not
+/// in force.
 fn registrations(
     trust_domain: &TrustDomain,
     settings: &Settings,

@@ -1,5 +1,5 @@
-//! Keeps the clock of a running server: compares it with its witnesses, reports disputes to readiness and metrics, and
-//! records that a new time was accepted.
+//! Keeps the clock of a running server: compares it with its witnesses, reports disputes to readiness and
+//! metrics, and records that a new time was accepted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,8 @@ async fn compare(clock: Arc<ServerClock>, store: Arc<EmbeddedStore>) {
     }
 }
 
-/// Writes the marks of the clocks for the next process of this boot, at once after each dispute and then at intervals.
+/// Writes the marks of the clocks for the next process of this boot, at once after each dispute and then at
+/// intervals.
 async fn keep(clock: Arc<ServerClock>, file: KeptTime) {
     let mut disputes = clock.disputes();
     loop {

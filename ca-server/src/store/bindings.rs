@@ -1,6 +1,6 @@
-//! Where the certificates that may still be valid are recorded, by 8-byte fingerprints: enough to know that a key is not
-//! bound and that a certificate has no successor, which is the answer for nearly every request. A hit is only a hint,
-//! confirmed in the journal.
+//! Where the certificates that may still be valid are recorded, by 8-byte fingerprints: enough to know that a
+//! key is not bound and that a certificate has no successor, which is the answer for nearly every request. A
+//! hit is only a hint, confirmed in the journal.
 
 mod keys;
 
@@ -13,8 +13,8 @@ use keys::KeyUses;
 /// Below this many it is not worth looking for what has expired. Few in tests, so that they come to it.
 const PRUNE_FROM: usize = if cfg!(test) { 16 } else { 4096 };
 
-/// Fingerprint to one position that has it. Fingerprints are cut from digests, but callers choose what is digested: the
-/// hash is seeded.
+/// Fingerprint to one position that has it. Fingerprints are cut from digests, but callers choose what is
+/// digested: the hash is seeded.
 type Positions = HashMap<u64, u64, foldhash::fast::RandomState>;
 
 /// The first certificate renewed from another one.
@@ -22,8 +22,8 @@ type Positions = HashMap<u64, u64, foldhash::fast::RandomState>;
 pub(super) struct FirstChild {
     /// Where it is recorded.
     pub(super) position: u64,
-    /// Fingerprint of its key. A decision compares it without a look into the journal: to find another key with the fingerprint
-    /// of one that is given takes 2^64 attempts.
+    /// Fingerprint of its key. A decision compares it without a look into the journal: to find another key
+    /// with the fingerprint of one that is given takes 2^64 attempts.
     pub(super) key: u64,
 }
 
@@ -46,8 +46,8 @@ pub(super) struct Bindings {
     requests: Positions,
     /// Key to all its certificates.
     keys: KeyUses,
-    /// Every certificate that matters at this time or later is here; `None` until what was recorded before a start has been
-    /// read. In seconds since 1970.
+    /// Every certificate that matters at this time or later is here; `None` until what was recorded before a
+    /// start has been read. In seconds since 1970.
     complete_from: Option<i64>,
     kept_at_prune: usize,
 }
@@ -69,14 +69,14 @@ impl Bindings {
         Self::default()
     }
 
-    /// Whether what is not found here may still be in the journal. That depends on the time: what had expired when it was
-    /// left out is valid again for a clock that is set back.
+    /// Whether what is not found here may still be in the journal. That depends on the time: what had expired
+    /// when it was left out is valid again for a clock that is set back.
     pub(super) fn is_partial(&self, now: i64) -> bool {
         self.complete_from.is_none_or(|from| now < from)
     }
 
-    /// Takes in what the journal holds, read up to some time after this was made; what is here already is newer.
-    /// Certificates that matter only before `complete_from` were left out.
+    /// Takes in what the journal holds, read up to some time after this was made; what is here already is
+    /// newer. Certificates that matter only before `complete_from` were left out.
     pub(super) fn complete_with(&mut self, mut before: Self, complete_from: i64) {
         for (newest, since) in [
             (&mut before.serials, &self.serials),
@@ -127,8 +127,8 @@ impl Bindings {
         }
     }
 
-    /// Takes in fingerprints of one field with their positions; `facts` gives what else is known of the certificate at a
-    /// position.
+    /// Takes in fingerprints of one field with their positions; `facts` gives what else is known of the
+    /// certificate at a position.
     pub(super) fn insert_field(
         &mut self,
         field: u8,

@@ -45,14 +45,15 @@ pub enum Command {
         /// Who asks.
         by: String,
     },
-    /// Certificates to be revoked. Which ones is decided when the command is, so that nothing renewed meanwhile escapes.
+    /// Certificates to be revoked. Which ones is decided when the command is, so that nothing renewed
+    /// meanwhile escapes.
     Revoke {
         /// What selects them.
         which: Revocation,
         /// What was read of them before the command was submitted; see [`super::revocation::select`].
         known: Selection,
-        /// RFC 5280 name of the reason. `keyCompromise` revokes every valid certificate of the keys, and bars them
-        /// permanently.
+        /// RFC 5280 name of the reason. `keyCompromise` revokes every valid certificate of the keys, and bars
+        /// them permanently.
         reason: String,
         /// Who asks.
         by: String,
@@ -115,8 +116,8 @@ impl Command {
         Some((by.clone(), what))
     }
 
-    /// Whether it records something that was signed, or a token, whose expiry would be wrong: that is not done while the
-    /// time is disputed. CRLs are an exception: a revocation is urgent.
+    /// Whether it records something that was signed, or a token, whose expiry would be wrong: that is not
+    /// done while the time is disputed. CRLs are an exception: a revocation is urgent.
     pub(super) fn needs_undisputed_time(&self) -> bool {
         matches!(
             self,

@@ -9,7 +9,8 @@ use super::rows::Row;
 pub const KIND_ENTRY: u8 = 1;
 /// Number of a journal record's kind: every row of state at that moment.
 pub const KIND_SNAPSHOT: u8 = 2;
-/// Number of a journal record's kind: the rows of one range of keys, part of a snapshot that is larger than one record.
+/// Number of a journal record's kind: the rows of one range of keys, part of a snapshot that is larger than
+/// one record.
 pub const KIND_SNAPSHOT_PART: u8 = 3;
 /// Number of a journal record's kind: the last part, which completes such a snapshot.
 pub const KIND_SNAPSHOT_END: u8 = 4;
@@ -24,10 +25,11 @@ pub mod field {
     pub const KEY: u8 = 3;
     /// Serial of the certificate that it was renewed from.
     pub const PARENT: u8 = 4;
-    /// Digest of parent, key and what was requested: finds the answer to a repeated renewal. Field 5 was that of parent and
-    /// key only.
+    /// Digest of parent, key and what was requested: finds the answer to a repeated renewal. Field 5 was that
+    /// of parent and key only.
     pub const REQUEST: u8 = 6;
-    /// Not a fingerprint but notAfter, in seconds since 1970, so that a start knows when each binding expires.
+    /// Not a fingerprint but notAfter, in seconds since 1970, so that a start knows when each binding
+    /// expires.
     pub const EXPIRY: u8 = 7;
 }
 
@@ -111,8 +113,8 @@ pub struct Issued {
     /// notBefore, in seconds since 1970.
     #[prost(int64, tag = "17")]
     pub not_before: i64,
-    /// notAfter of the certificate it was renewed from, in seconds since 1970; 0 for a first one. Until then another key
-    /// may be presented with that certificate, which this record shows to be a fork.
+    /// notAfter of the certificate it was renewed from, in seconds since 1970; 0 for a first one. Until then
+    /// another key may be presented with that certificate, which this record shows to be a fork.
     #[prost(int64, tag = "18")]
     pub parent_not_after: i64,
     /// Which certificate of its authority's key it was signed under: see `AuthorityRow::generation`.

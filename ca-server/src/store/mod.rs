@@ -95,8 +95,8 @@ pub trait Store: Send + Sync {
     /// Why the process has to end, once it has to: a thread of the store has ended by a panic.
     fn failure(&self) -> watch::Receiver<Option<String>>;
 
-    /// Stops: what was submitted before is answered, then all is put away for a fast start. Blocks until that is done, or a
-    /// deadline has passed.
+    /// Stops: what was submitted before is answered, then all is put away for a fast start. Blocks until that
+    /// is done, or a deadline has passed.
     ///
     /// # Errors
     /// What could not be put away; the next start reads the record instead.

@@ -1,5 +1,6 @@
-//! Decisions without a disk under the lock: the state is locked only while nothing but memory is looked at. What a decision
-//! needs of the journal is read between two tries, so that a slow disk holds up the caller that needs it and no other.
+//! Decisions without a disk under the lock: the state is locked only while nothing but memory is looked at.
+//! What a decision needs of the journal is read between two tries, so that a slow disk holds up the caller
+//! that needs it and no other.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,6 @@
-//! Which certificates a revocation means. A certificate may be renewed while they are looked up, so the store's writer
-//! selects them, in the decision itself. Reading thousands of records would hold up everything else that the writer does:
-//! they are read ahead, and the writer looks only at those recorded since.
+//! Which certificates a revocation means. A certificate may be renewed while they are looked up, so the
+//! store's writer selects them, in the decision itself. Reading thousands of records would hold up everything
+//! else that the writer does: they are read ahead, and the writer looks only at those recorded since.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -12,12 +12,13 @@ use super::Store;
 use super::entry::{Issued, field, fingerprint};
 use super::inventory;
 
-/// Most certificates, and most keys, that one entry revokes; more take several. Few in tests, so that they come to it.
+/// Most certificates, and most keys, that one entry revokes; more take several. Few in tests, so that they
+/// come to it.
 pub(super) const MAX_PER_ENTRY: usize = if cfg!(test) { 8 } else { 100_000 };
 /// So many records are left for the writer to look at; they are still in memory.
 const FEW: u64 = 128;
-/// So many of the newest keys are looked up in the journal. Of the others those certificates are found that are valid, and
-/// those selected.
+/// So many of the newest keys are looked up in the journal. Of the others those certificates are found that
+/// are valid, and those selected.
 const MAX_KEYS: usize = 1000;
 /// How often what was recorded meanwhile is read ahead, too.
 const PASSES: usize = 5;
@@ -43,8 +44,8 @@ impl fmt::Display for Revocation {
     }
 }
 
-/// The certificates that a revocation selects among those recorded up to a position. Records never change, so what was
-/// selected ahead of the decision stays selected.
+/// The certificates that a revocation selects among those recorded up to a position. Records never change, so
+/// what was selected ahead of the decision stays selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// The last position that was looked at.
@@ -55,8 +56,8 @@ pub struct Selection {
     same_key: BTreeMap<u64, Selected>,
     /// Of a lineage: the serial numbers of its certificates.
     lineage: HashSet<Serial>,
-    /// Of a lineage whose keys are compromised: these keys. What has one of them belongs to it, and what is renewed from
-    /// that, since it may have been obtained with a stolen key.
+    /// Of a lineage whose keys are compromised: these keys. What has one of them belongs to it, and what is
+    /// renewed from that, since it may have been obtained with a stolen key.
     keys: Option<HashSet<Vec<u8>>>,
 }
 
@@ -70,11 +71,12 @@ pub(super) struct Selected {
     pub(super) authority_generation: u32,
 }
 
-/// Selects among the certificates that are recorded now. Where the reason is that keys are compromised, that concerns all
-/// certificates of those keys. Blocks while records are read from disk.
+/// Selects among the certificates that are recorded now. Where the reason is that keys are compromised, that
+/// concerns all certificates of those keys. Blocks while records are read from disk.
 ///
 /// # Errors
-/// `NOT_FOUND` if there is no certificate with the serial number, `STORE_UNAVAILABLE` if the journal cannot be read.
+/// `NOT_FOUND` if there is no certificate with the serial number, `STORE_UNAVAILABLE` if the journal cannot
+/// be read.
 pub fn select(store: &dyn Store, which: &Revocation, is_compromise: bool) -> Result<Selection, Refusal> {
     let mut selection = Selection::default();
     let head = store.head().position;

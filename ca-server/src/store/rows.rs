@@ -200,10 +200,12 @@ pub struct AuthorityRow {
     /// How many certificates its key had before this one.
     #[prost(uint32, tag = "7")]
     pub generation: u32,
-    /// The certificates that its key had before, oldest first, as long as leaves signed under them may be valid.
+    /// The certificates that its key had before, oldest first, as long as leaves signed under them may be
+    /// valid.
     #[prost(message, repeated, tag = "8")]
     pub earlier: Vec<EarlierCertificate>,
-    /// Under which of the key's locations CRL and certificate are published: the generation that was the first there.
+    /// Under which of the key's locations CRL and certificate are published: the generation that was the
+    /// first there.
     #[prost(uint32, tag = "9")]
     pub location: u32,
 }

@@ -125,7 +125,8 @@ impl State {
         self.of(prefix::REVOCATION).filter_map(as_revocation)
     }
 
-    /// Where the certificate with this serial number is recorded, if it may be valid at `now`, in seconds since 1970.
+    /// Where the certificate with this serial number is recorded, if it may be valid at `now`, in seconds
+    /// since 1970.
     pub fn position_of(&self, serial: Serial, now: i64) -> Place {
         match self.bindings.serial(fingerprint(&[serial.as_bytes()])) {
             Some(position) => Place::At(position),
@@ -154,7 +155,8 @@ impl State {
         self.authorities().find(|row| row.replaced_at == 0)
     }
 
-    /// Whether the key with this digest is that of an authority, or of a certificate above one: no leaf may have it.
+    /// Whether the key with this digest is that of an authority, or of a certificate above one: no leaf may
+    /// have it.
     pub(super) fn is_authority_key(&self, key_digest: &[u8]) -> bool {
         self.authority_keys
             .iter()
@@ -321,8 +323,8 @@ fn keep_end(row: &mut RowKind, known: &RowKind) {
     }
 }
 
-/// A revoked certificate binds its key no more. Rows of earlier releases do not say which key that is: such a certificate
-/// is recognised when a decision reads it.
+/// A revoked certificate binds its key no more. Rows of earlier releases do not say which key that is: such a
+/// certificate is recognised when a decision reads it.
 fn release_key(bindings: &mut Bindings, row: &RowKind) {
     if let RowKind::Revocation(row) = row
         && !row.key_digest.is_empty()

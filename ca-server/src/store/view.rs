@@ -1,4 +1,5 @@
-//! What a decision looks at: the state, over it what this batch has changed so far, and the journal to confirm hits in.
+//! What a decision looks at: the state, over it what this batch has changed so far, and the journal to
+//! confirm hits in.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,8 +14,9 @@ use super::medium::Records;
 use super::rows::{self, AuthorityRow, InstanceRow, ResourceRow, RevocationRow, RowKey, RowKind, TokenRow};
 use super::state::State;
 
-/// Most records read to confirm what one fingerprint points to, so that no caller can hold up the writer. More than one is
-/// read only where two keys have one fingerprint, or after a start while the bindings are still being read.
+/// Most records read to confirm what one fingerprint points to, so that no caller can hold up the writer.
+/// More than one is read only where two keys have one fingerprint, or after a start while the bindings are
+/// still being read.
 const MAX_CONFIRMED: usize = 256;
 
 /// Entries that are decided and not yet recorded.
@@ -176,7 +178,8 @@ impl<'a> View<'a> {
         self.row(&rows::compromised_key(key_digest)).is_some()
     }
 
-    /// Whether the key is that of an authority or of a certificate above one. One that this batch replaces is included.
+    /// Whether the key is that of an authority or of a certificate above one. One that this batch replaces is
+    /// included.
     pub(super) fn is_authority_key(&self, key_digest: &[u8]) -> bool {
         let mut drafted = self.draft.authority_keys.iter();
         drafted.any(|known| known.as_bytes() == key_digest) || self.state.is_authority_key(key_digest)
@@ -208,8 +211,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether a certificate with this serial number is recorded. For one that the caller has compared with its record
-    /// already, byte by byte.
+    /// Whether a certificate with this serial number is recorded. For one that the caller has compared with
+    /// its record already, byte by byte.
     pub(super) fn is_recorded(&self, serial: Serial) -> Result<bool, Refusal> {
         let of_serial = fingerprint(&[serial.as_bytes()]);
         let known = self.draft.bindings.serial(of_serial);
@@ -217,8 +220,8 @@ impl<'a> View<'a> {
         Ok(known.is_some() || self.newest_in_partial(field::SERIAL, of_serial)?.is_some())
     }
 
-    /// The fingerprint of the key of the first certificate renewed from this parent. Serial numbers are random and ours: no
-    /// caller can make two with one fingerprint.
+    /// The fingerprint of the key of the first certificate renewed from this parent. Serial numbers are
+    /// random and ours: no caller can make two with one fingerprint.
     pub(super) fn first_child_key(&self, parent: &Parent) -> Result<Option<u64>, Refusal> {
         let of_parent = fingerprint(&[parent.serial.as_bytes()]);
         let bindings = self.state.bindings();
@@ -259,8 +262,8 @@ impl<'a> View<'a> {
         Ok(answer.map(|issued| (position, issued)))
     }
 
-    /// The valid certificate of this key that expires last. It speaks for all: while one is valid, no other identity gets
-    /// one.
+    /// The valid certificate of this key that expires last. It speaks for all: while one is valid, no other
+    /// identity gets one.
     pub(super) fn valid_of_key(&self, key_digest: &[u8]) -> Result<Hit<'a>, Refusal> {
         let of_key = fingerprint(&[key_digest]);
         let bindings = self.state.bindings();
@@ -278,8 +281,8 @@ impl<'a> View<'a> {
         Ok(last)
     }
 
-    /// Of the certificates at these positions the valid one of this key that expires last, among the first `enough` valid
-    /// ones.
+    /// Of the certificates at these positions the valid one of this key that expires last, among the first
+    /// `enough` valid ones.
     fn last_valid(
         &self,
         positions: impl IntoIterator<Item = u64>,
@@ -307,8 +310,8 @@ impl<'a> View<'a> {
         Ok(last)
     }
 
-    /// Positions of the certificates of a key that were not revoked and may be valid, and of some whose key has the same
-    /// fingerprint.
+    /// Positions of the certificates of a key that were not revoked and may be valid, and of some whose key
+    /// has the same fingerprint.
     pub(super) fn positions_of_key(&self, key_digest: &[u8]) -> Result<Vec<u64>, Refusal> {
         let of_key = fingerprint(&[key_digest]);
         let bindings = self.state.bindings();

@@ -39,8 +39,8 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a close may take for its snapshot; the index that it leaves is enough for the next start.
 const CLOSE_SNAPSHOT_LIMIT: Duration = Duration::from_secs(3);
-/// Bindings of a certificate that expired are kept so long, for clocks that are set back without that being disputed; in
-/// seconds.
+/// Bindings of a certificate that expired are kept so long, for clocks that are set back without that being
+/// disputed; in seconds.
 pub(super) const KEEP_BINDINGS: i64 = 300;
 pub(super) const SOUND: &str = "nothing panics while it writes the state";
 
@@ -304,13 +304,15 @@ impl<M: Medium> Writer<M> {
     }
 }
 
-/// The writer holds this while it waits for a message, the watchdog while it refuses those that wait for a stalled writer.
+/// The writer holds this while it waits for a message, the watchdog while it refuses those that wait for a
+/// stalled writer.
 pub(super) fn lock(messages: &Mutex<Receiver<Message>>) -> MutexGuard<'_, Receiver<Message>> {
     messages.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Batch {
-    /// Takes in an entry, unless the journal has no room for one of its size: such a command alone is refused.
+    /// Takes in an entry, unless the journal has no room for one of its size: such a command alone is
+    /// refused.
     fn add(&mut self, entry: Entry) -> Result<(), Refusal> {
         let payload = entry.encode_to_vec();
         if payload.len() > ENTRY_BYTES {

@@ -1,5 +1,5 @@
-//! Which trust bundle a client accepts from the CA: never an older one than it has, and never one under which the server
-//! that sent it does not verify, as that one would be the last.
+//! Which trust bundle a client accepts from the CA: never an older one than it has, and never one under which
+//! the server that sent it does not verify, as that one would be the last.
 
 use identity::{TrustBundle, Usage};
 use rustls_pki_types::CertificateDer;
@@ -9,8 +9,8 @@ use crate::error::AnswerError;
 use crate::server::CaServer;
 use crate::tls::Admits as _;
 
-/// Accepts `bundle` after `known`: its sequence is higher, or it has the same roots. Sequence 0 is that of a bundle from a
-/// file, which any bundle of the CA follows.
+/// Accepts `bundle` after `known`: its sequence is higher, or it has the same roots. Sequence 0 is that of a
+/// bundle from a file, which any bundle of the CA follows.
 pub(crate) fn check_order(bundle: &TrustBundle, known: &TrustBundle) -> Result<(), AnswerError> {
     let (found, known_sequence) = (bundle.sequence(), known.sequence());
     let follows = known_sequence == 0

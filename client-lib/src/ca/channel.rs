@@ -45,9 +45,9 @@ pub(super) enum Trust {
     },
 }
 
-/// The time by which the server's certificate is verified: that of this machine, or if the certificate has expired or is
-/// not yet valid by that, the time of the CA as its last certificate for this client shows it. A machine whose clock is
-/// wrong by days can renew; it cannot enrol.
+/// The time by which the server's certificate is verified: that of this machine, or if the certificate has
+/// expired or is not yet valid by that, the time of the CA as its last certificate for this client shows it.
+/// A machine whose clock is wrong by days can renew; it cannot enrol.
 #[derive(Clone, Debug)]
 pub(crate) struct CaClock {
     local: LocalClock,

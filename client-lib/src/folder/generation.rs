@@ -33,7 +33,8 @@ impl Generation {
         Self { path }
     }
 
-    /// Writes the folder, or leaves nothing of it: it would hold a private key, and a full disk would not get space.
+    /// Writes the folder, or leaves nothing of it: it would hold a private key, and a full disk would not get
+    /// space.
     pub(super) fn write(&self, stored: &Stored) -> Result<(), FolderError> {
         fs::DirBuilder::new()
             .mode(0o755)
@@ -143,8 +144,8 @@ pub(super) fn create_file(path: &Path, contents: &[u8], mode: u32) -> Result<(),
         })
 }
 
-/// Makes a folder and those above it that are missing; each is synced into its parent, or a power cut takes it with
-/// everything in it.
+/// Makes a folder and those above it that are missing; each is synced into its parent, or a power cut takes
+/// it with everything in it.
 pub(super) fn create_folders(folder: &Path) -> Result<(), FolderError> {
     if folder.is_dir() {
         return Ok(());

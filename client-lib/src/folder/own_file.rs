@@ -1,6 +1,6 @@
-//! Files next to a certificate folder that only their owner may have touched: the lock and pending keys. Others may be
-//! able to write to the directory, so a symbolic link is not followed, and a file of another owner or one that others can
-//! open is not used.
+//! Files next to a certificate folder that only their owner may have touched: the lock and pending keys.
+//! Others may be able to write to the directory, so a symbolic link is not followed, and a file of another
+//! owner or one that others can open is not used.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -25,8 +25,8 @@ pub(super) fn open_own(path: &Path) -> Result<Option<File>, FolderError> {
     }
 }
 
-/// Takes the exclusive lock on the file at `path`, which is made if it is missing; waits for `patience` at most. The lock
-/// ends with the file that is returned.
+/// Takes the exclusive lock on the file at `path`, which is made if it is missing; waits for `patience` at
+/// most. The lock ends with the file that is returned.
 pub(super) fn lock(path: &Path, patience: Duration) -> Result<File, FolderError> {
     let deadline = Instant::now() + patience;
     loop {
@@ -47,8 +47,8 @@ pub(super) fn lock(path: &Path, patience: Duration) -> Result<File, FolderError>
     }
 }
 
-/// A file that others can open can be locked by them without end, also by a handle from before its mode was changed, so it
-/// is replaced and not repaired. Releases up to 0.1 made it with mode 0644.
+/// A file that others can open can be locked by them without end, also by a handle from before its mode was
+/// changed, so it is replaced and not repaired. Releases up to 0.1 made it with mode 0644.
 fn open_lock(path: &Path) -> Result<File, FolderError> {
     match open(path, OFlags::RDWR | OFlags::CREATE) {
         Ok(file) if is_own(&file).map_err(io_error("examine", path))? => return Ok(file),
@@ -85,7 +85,8 @@ fn open(path: &Path, flags: OFlags) -> io::Result<File> {
     )?))
 }
 
-/// Errors of opening something that is not a file of our own: a symbolic link, a directory, a device, another's file.
+/// Errors of opening something that is not a file of our own: a symbolic link, a directory, a device,
+/// another's file.
 fn is_foreign(error: &io::Error) -> bool {
     use rustix::io::Errno;
     [Errno::LOOP, Errno::ISDIR, Errno::NXIO, Errno::ACCESS]

@@ -1,5 +1,6 @@
-//! Keys of requests that were not answered yet, next to a certificate folder: a request whose answer was lost is repeated
-//! with the same key, so that the CA repeats its answer. A key that a certificate was issued for is never used again.
+//! Keys of requests that were not answered yet, next to a certificate folder: a request whose answer was lost
+//! is repeated with the same key, so that the CA repeats its answer. A key that a certificate was issued for
+//! is never used again.
 
 use std::fs;
 use std::io::Read as _;
@@ -24,14 +25,15 @@ pub struct PendingKey {
 }
 
 impl Folder {
-    /// The key of this kind that waits for its answer: the one made before, or a fresh one that is on disk before it is
-    /// used. A key that the stored certificate or one of `used` has is replaced by a fresh one.
+    /// The key of this kind that waits for its answer: the one made before, or a fresh one that is on disk
+    /// before it is used. A key that the stored certificate or one of `used` has is replaced by a fresh one.
     pub fn next_key(&self, kind: KeyType, used: &[KeyDigest]) -> Result<PendingKey, FolderError> {
         let _lock = self.lock()?;
         let path = self.pending_path(kind);
         if let Some(pending) = read(&path)? {
             let digest = pending.key.digest();
-            // After a crash between the swap of the link and the removal of the pending key the two are the same.
+            // After a crash between the swap of the link and the removal of the pending key the two are the
+            // same.
             if !used.contains(&digest) && self.stored_digest() != Some(digest) {
                 return Ok(pending);
             }

@@ -1,6 +1,6 @@
-//! `source.json` next to a certificate: server, fingerprint and trust domain, so that a renewal needs no flags; when the
-//! certificate was received, so that a restart renews no earlier; the sequence of the trust bundle, so that it does not
-//! step back. Unknown fields are ignored, all but the first three may be missing.
+//! `source.json` next to a certificate: server, fingerprint and trust domain, so that a renewal needs no
+//! flags; when the certificate was received, so that a restart renews no earlier; the sequence of the trust
+//! bundle, so that it does not step back. Unknown fields are ignored, all but the first three may be missing.
 
 use std::time::Duration;
 

@@ -229,7 +229,8 @@ fn the_receipt_the_sequence_of_the_bundle_and_the_proof_are_read_back() {
     );
 }
 
-/// Gives a file to another user. Only root can; for others it becomes one that all can read, which is as foreign.
+/// Gives a file to another user. Only root can; for others it becomes one that all can read, which is as
+/// foreign.
 fn give_away(path: &Path, user: u32) {
     if std::os::unix::fs::chown(path, Some(user), None).is_err() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();

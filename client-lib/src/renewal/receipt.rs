@@ -1,6 +1,7 @@
-//! When a certificate was received, by the clocks of this machine and by that of the CA. Everything about its age is
-//! computed from differences since then: a machine whose clock is wrong by days renews as often as one whose clock is
-//! right. The wall clock serves only to notice that a certificate has expired while the boot-time clock did not run.
+//! When a certificate was received, by the clocks of this machine and by that of the CA. Everything about its
+//! age is computed from differences since then: a machine whose clock is wrong by days renews as often as one
+//! whose clock is right. The wall clock serves only to notice that a certificate has expired while the
+//! boot-time clock did not run.
 
 use std::time::Duration;
 
@@ -66,8 +67,8 @@ pub struct ClockSkew {
 }
 
 impl Receipt {
-    /// An answer that arrived at `at`. `age` is how long before that its certificate was issued: nothing for a prompt
-    /// answer, and up to the age of its key for one that was repeated.
+    /// An answer that arrived at `at`. `age` is how long before that its certificate was issued: nothing for
+    /// a prompt answer, and up to the age of its key for one that was repeated.
     pub fn new(terms: &Terms, at: Reading, age: Duration) -> Self {
         let total = span(terms.validity);
         let life = total.saturating_sub(backdate(terms));
@@ -90,8 +91,8 @@ impl Receipt {
         }
     }
 
-    /// For a certificate whose receipt is unknown: as if it had been received when it was issued, by a clock that was
-    /// right, in another boot.
+    /// For a certificate whose receipt is unknown: as if it had been received when it was issued, by a clock
+    /// that was right, in another boot.
     pub fn assumed(validity: Validity) -> Self {
         let terms = Terms {
             validity,
@@ -106,8 +107,9 @@ impl Receipt {
         Self::new(&terms, at, Duration::ZERO)
     }
 
-    /// How long before its arrival at `now` a certificate was issued. The key was first sent `asked` ago, which bounds
-    /// it; within that, what is known of the CA's clock decides: an earlier receipt, else the wall clock.
+    /// How long before its arrival at `now` a certificate was issued. The key was first sent `asked` ago,
+    /// which bounds it; within that, what is known of the CA's clock decides: an earlier receipt, else the
+    /// wall clock.
     pub fn age(terms: &Terms, known: Option<&Receipt>, asked: Duration, now: &Reading) -> Duration {
         let ca_time = known.map_or(now.wall, |known| known.ca_time_at(now));
         let issued = terms.validity.not_before() + time_of(backdate(terms));
@@ -169,8 +171,8 @@ impl Receipt {
         match (self.counted(now), self.by_wall(now)) {
             (Some(counted), _) if counted > self.life => Stage::Lapsed,
             (Some(counted), _) if counted >= renew_in => Stage::Due,
-            // The wall clock moved by more than the life: the machine was stopped without counting it, or the clock was
-            // set. The CA knows which; the next receipt starts from the new time.
+            // The wall clock moved by more than the life: the machine was stopped without counting it, or the
+            // clock was set. The CA knows which; the next receipt starts from the new time.
             (Some(counted), Some(by_wall)) if by_wall > self.life && counted >= self.floor() => Stage::Due,
             (Some(_), _) => Stage::Current,
             (None, Some(by_wall)) if by_wall < renew_in => Stage::Current,
@@ -224,8 +226,9 @@ fn span(validity: Validity) -> Duration {
     Duration::try_from(validity.not_after() - validity.not_before()).unwrap_or_default()
 }
 
-/// How long before its issue a certificate begins: a tenth of the life, up to a minute (`Validity::starting`). Of a
-/// clipped one the life is the requested one; where that is unknown, the most is assumed, so that it is renewed in time.
+/// How long before its issue a certificate begins: a tenth of the life, up to a minute
+/// (`Validity::starting`). Of a clipped one the life is the requested one; where that is unknown, the most is
+/// assumed, so that it is renewed in time.
 fn backdate(terms: &Terms) -> Duration {
     let total = span(terms.validity);
     if terms.clipped {

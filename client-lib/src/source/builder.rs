@@ -63,9 +63,9 @@ impl Builder {
         }
     }
 
-    /// The trust bundle by which the CA is verified from the start; without it that of the folder, or the fingerprint, is
-    /// used. It takes precedence over the one in the folder, so that a client that missed a replacement of the root can be
-    /// mended; any bundle of the CA follows it.
+    /// The trust bundle by which the CA is verified from the start; without it that of the folder, or the
+    /// fingerprint, is used. It takes precedence over the one in the folder, so that a client that missed a
+    /// replacement of the root can be mended; any bundle of the CA follows it.
     pub fn bundle(self, bundle: TrustBundle) -> Self {
         Self {
             bundle: Some(Arc::new(bundle)),

@@ -1,5 +1,5 @@
-//! The certificate folder of a source. File systems fill up, hang, and are locked by others: an operation has a time limit,
-//! a write that fails is repeated, and the identity in memory goes on in all cases.
+//! The certificate folder of a source. File systems fill up, hang, and are locked by others: an operation has
+//! a time limit, a write that fails is repeated, and the identity in memory goes on in all cases.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +48,8 @@ impl Files {
         self.limit = (life / PART_OF_LIFE).clamp(SHORTEST_FILE_TIME, FILE_TIME);
     }
 
-    /// Works on the folder in a thread of its own; `None` without a folder. A failure is logged and in the status.
+    /// Works on the folder in a thread of its own; `None` without a folder. A failure is logged and in the
+    /// status.
     pub(super) async fn run<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&Folder) -> Result<T, FolderError> + Send + 'static,
@@ -100,7 +101,8 @@ impl Files {
         }
     }
 
-    /// Writes a certificate, but keeps the pending key with the digest `pending`. After a failure it is due again.
+    /// Writes a certificate, but keeps the pending key with the digest `pending`. After a failure it is due
+    /// again.
     pub(super) async fn store(&mut self, stored: Stored, serial: Serial, pending: Option<KeyDigest>) {
         match self
             .run(move |folder| folder.write_keeping(&stored, pending))

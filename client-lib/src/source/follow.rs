@@ -1,4 +1,5 @@
-//! Follows the trust bundle of the CA. A stream that ends is opened again after a pause that grows, unless it lasted.
+//! Follows the trust bundle of the CA. A stream that ends is opened again after a pause that grows, unless it
+//! lasted.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The task behind a source. One loop owns the certificate, the bundle and the folder; another follows the trust bundle of
-//! the CA and passes it on. *When* to act is decided in `renewal`.
+//! The task behind a source. One loop owns the certificate, the bundle and the folder; another follows the
+//! trust bundle of the CA and passes it on. *When* to act is decided in `renewal`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +26,8 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(10);
 pub(super) struct Keeper {
     requester: Requester,
     status: watch::Sender<Status>,
-    /// Whether the fingerprint of the root may replace a bundle from the folder that does not admit the server; not where
-    /// a bundle was given by hand.
+    /// Whether the fingerprint of the root may replace a bundle from the folder that does not admit the
+    /// server; not where a bundle was given by hand.
     may_bootstrap: bool,
     /// A bundle of the CA that does not admit the present certificate; the next one takes it.
     awaited: Option<Arc<TrustBundle>>,
@@ -56,7 +56,8 @@ impl Keeper {
         }
     }
 
-    /// The first certificate, within `deadline`: renewed with `own`, where there is one that may still be valid.
+    /// The first certificate, within `deadline`: renewed with `own`, where there is one that may still be
+    /// valid.
     pub(super) async fn first(&mut self, own: Option<Svid>, deadline: Duration) -> Result<Snapshot, Error> {
         let mut last = None;
         let result = tokio::time::timeout(deadline, self.first_attempts(own, &mut last)).await;
@@ -203,8 +204,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Takes a bundle of the CA, unless it is older than the present one. One that does not admit the present certificate
-    /// waits for the next one; true if that is to be requested now.
+    /// Takes a bundle of the CA, unless it is older than the present one. One that does not admit the present
+    /// certificate waits for the next one; true if that is to be requested now.
     async fn consider(&mut self, bundle: TrustBundle, newest: &Newest) -> bool {
         let current = newest.borrow().clone();
         if let Err(error) = check_order(&bundle, current.bundle()) {

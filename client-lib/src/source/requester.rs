@@ -50,10 +50,11 @@ struct Sent {
 /// How a key is kept until its request is answered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyStorage {
-    /// In memory, if the folder cannot be written: the identity goes on, and only a crash before the certificate is
-    /// stored makes the next key a fork.
+    /// In memory, if the folder cannot be written: the identity goes on, and only a crash before the
+    /// certificate is stored makes the next key a fork.
     Preferred,
-    /// In the folder, before a join token is spent on it: a crash would take the identity, and the token is gone.
+    /// In the folder, before a join token is spent on it: a crash would take the identity, and the token is
+    /// gone.
     RequiredForToken,
 }
 
@@ -86,8 +87,8 @@ impl Requester {
         self.ca = self.ca.clone().trusting(bundle.clone()).timed_by(receipt);
     }
 
-    /// The next certificate: renewed with `own`, or enrolled where there is none, and where the CA refuses to renew and
-    /// another proof may help.
+    /// The next certificate: renewed with `own`, or enrolled where there is none, and where the CA refuses to
+    /// renew and another proof may help.
     pub(super) async fn obtain(&mut self, own: Option<&Svid>, keys: KeyStorage) -> Result<Snapshot, Error> {
         let Some(own) = own else {
             return self.enrol(keys).await;
@@ -132,8 +133,8 @@ impl Requester {
         result
     }
 
-    /// Whether the proof may help where renewal with `own` was refused. A token is never spent twice, and a certificate
-    /// that was revoked takes a proof other than the one it came from.
+    /// Whether the proof may help where renewal with `own` was refused. A token is never spent twice, and a
+    /// certificate that was revoked takes a proof other than the one it came from.
     fn may_enrol(&self, own: &Svid, reason: Reason) -> bool {
         let Ok(proof) = self.proof.fingerprint() else {
             return false;
@@ -186,7 +187,8 @@ impl Requester {
         self.files.store(stored, serial, pending).await;
     }
 
-    /// Takes a certificate that arrived; gives up a key that will never be accepted; keeps the key in all other cases.
+    /// Takes a certificate that arrived; gives up a key that will never be accepted; keeps the key in all
+    /// other cases.
     async fn answered(
         &mut self,
         answer: Result<Issued, Error>,
@@ -267,8 +269,9 @@ fn fresh(kind: KeyType) -> Result<PendingKey, Error> {
     })
 }
 
-/// Refusals of a renewal that another proof may answer: the certificate, or the registration that granted it, is not
-/// valid. One that is not valid yet was issued while the clock of the CA was ahead, and may not become valid for days.
+/// Refusals of a renewal that another proof may answer: the certificate, or the registration that granted it,
+/// is not valid. One that is not valid yet was issued while the clock of the CA was ahead, and may not become
+/// valid for days.
 fn calls_for_enrolment(reason: Reason) -> bool {
     matches!(
         reason,

@@ -84,8 +84,9 @@ impl TrustBundle {
         })
     }
 
-    /// Reads concatenated PEM certificates (RFC 7468); text between them is skipped. A block of any other kind is
-    /// refused: a private key or a `TRUSTED CERTIFICATE` in a bundle is a mistake that would otherwise pass unnoticed.
+    /// Reads concatenated PEM certificates (RFC 7468); text between them is skipped. A block of any other
+    /// kind is refused: a private key or a `TRUSTED CERTIFICATE` in a bundle is a mistake that would
+    /// otherwise pass unnoticed.
     pub fn from_pem(trust_domain: TrustDomain, pem: &[u8]) -> Result<Self, BundleError> {
         if pem.len() > MAX_BYTES {
             return Err(BundleError::TooLarge {
@@ -163,7 +164,8 @@ impl std::fmt::Debug for TrustBundle {
     }
 }
 
-/// The label of the first PEM block that is not a certificate. The PEM reader skips labels that it does not know.
+/// The label of the first PEM block that is not a certificate. The PEM reader skips labels that it does not
+/// know.
 fn foreign_label(pem: &[u8]) -> Option<String> {
     const LONGEST_LABEL: usize = 64;
     pem.split(|byte| matches!(byte, b'\n' | b'\r'))

@@ -1,5 +1,5 @@
-//! What time it is, and whether that is disputed. No other code reads the wall clock, so that tests can set it and a
-//! wrong clock has one place where it is recognised.
+//! What time it is, and whether that is disputed. No other code reads the wall clock, so that tests can set
+//! it and a wrong clock has one place where it is recognised.
 
 pub mod witnessed;
 
@@ -14,20 +14,20 @@ pub trait Clock: Send + Sync {
     /// The best known time, in UTC.
     fn now(&self) -> OffsetDateTime;
 
-    /// Why the time is disputed; `None` while it is not. While it is disputed nothing is issued, deleted, pruned or
-    /// remade.
+    /// Why the time is disputed; `None` while it is not. While it is disputed nothing is issued, deleted,
+    /// pruned or remade.
     fn dispute(&self) -> Option<Dispute> {
         None
     }
 
-    /// Whether something may be deleted because it has expired: the time has been undisputed for an hour since the
-    /// start or the last dispute. Deletion is never urgent.
+    /// Whether something may be deleted because it has expired: the time has been undisputed for an hour
+    /// since the start or the last dispute. Deletion is never urgent.
     fn permits_deletion(&self) -> bool {
         true
     }
 
-    /// Takes note of the time of the journal's last entry. A store says it once, when it opens and before it uses
-    /// the time.
+    /// Takes note of the time of the journal's last entry. A store says it once, when it opens and before it
+    /// uses the time.
     fn journal_ends_at(&self, _at: OffsetDateTime) {}
 
     /// Takes note that an entry was written just now. A store says it after each batch.
@@ -75,7 +75,8 @@ impl fmt::Display for Dispute {
     }
 }
 
-/// The operating system's wall clock, which nothing disputes. For programs that run once; a server has witnesses.
+/// The operating system's wall clock, which nothing disputes. For programs that run once; a server has
+/// witnesses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

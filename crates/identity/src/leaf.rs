@@ -118,7 +118,8 @@ pub fn subject_der(certificate: &[u8]) -> Result<Vec<u8>, LeafError> {
 }
 
 impl Leaf {
-    /// Reads one certificate. Bytes that are not DER, a repeated extension, and a known extension that cannot be read are refused.
+    /// Reads one certificate. Bytes that are not DER, a repeated extension, and a known extension that cannot
+    /// be read are refused.
     pub fn parse(der: &[u8]) -> Result<Self, LeafError> {
         Self::read(&read::certificate(der)?)
     }
@@ -158,8 +159,8 @@ impl Leaf {
         }
     }
 
-    /// Whether it may be above a leaf: cA, critical keyCertSign, and names that [`authority_id`] accepts (X509-SVID sections 3.1, 4.1,
-    /// 4.3).
+    /// Whether it may be above a leaf: cA, critical keyCertSign, and names that [`authority_id`] accepts
+    /// (X509-SVID sections 3.1, 4.1, 4.3).
     pub fn may_sign_svids(&self) -> bool {
         self.is_ca
             && self
@@ -264,8 +265,9 @@ impl Leaf {
     }
 }
 
-/// The SPIFFE ID among the URI SANs of a signing certificate. It may have none (X509-SVID section 3.2: it *should* be an SVID); if it has one,
-/// this is its only URI (section 2) and has no path. A URI that only resembles a SPIFFE ID is refused, not passed over.
+/// The SPIFFE ID among the URI SANs of a signing certificate. It may have none (X509-SVID section 3.2: it
+/// *should* be an SVID); if it has one, this is its only URI (section 2) and has no path. A URI that only
+/// resembles a SPIFFE ID is refused, not passed over.
 pub(crate) fn authority_id<'a>(
     uris: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<Option<SpiffeId>, SvidError> {

@@ -1,9 +1,11 @@
-//! Text of others made safe to print: names in certificates, error messages of peers. Control characters could forge lines of output
-//! or drive the terminal, bidirectional controls could reorder it (Unicode Technical Report 36, section 3.6).
+//! Text of others made safe to print: names in certificates, error messages of peers. Control characters
+//! could forge lines of output or drive the terminal, bidirectional controls could reorder it (Unicode
+//! Technical Report 36, section 3.6).
 
 use std::borrow::Cow;
 
-/// The text with every character that changes the layout of its surroundings written as `\u{..}`, `\n`, `\r` or `\t`.
+/// The text with every character that changes the layout of its surroundings written as `\u{..}`, `\n`, `\r`
+/// or `\t`.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_layout) {
         return Cow::Borrowed(text);
@@ -32,7 +34,8 @@ pub fn printable_lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines.join("\n"))
 }
 
-/// JSON in which each character that a terminal could act on is written as `\uXXXX`, so that its value stays the same.
+/// JSON in which each character that a terminal could act on is written as `\uXXXX`, so that its value stays
+/// the same.
 pub fn printable_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
@@ -48,7 +51,8 @@ pub fn printable_json(json: &str) -> String {
     escaped
 }
 
-/// Control characters, line and paragraph separators, zero-width characters, bidirectional controls, and tags.
+/// Control characters, line and paragraph separators, zero-width characters, bidirectional controls, and
+/// tags.
 fn is_layout(c: char) -> bool {
     c.is_control()
         || matches!(c,

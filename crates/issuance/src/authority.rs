@@ -114,9 +114,10 @@ impl PreparedAuthority {
         ]))
     }
 
-    /// Activates the authority, if its certificate (the first of `chain`) is for this key, has the intermediate profile and the
-    /// trust domain, and clients and servers that trust `root` accept now what it signs. A root among `chain` is left out. The
-    /// error names the certificate and the field that are wrong.
+    /// Activates the authority, if its certificate (the first of `chain`) is for this key, has the
+    /// intermediate profile and the trust domain, and clients and servers that trust `root` accept now what
+    /// it signs. A root among `chain` is left out. The error names the certificate and the field that are
+    /// wrong.
     pub fn activate(
         self,
         chain: &[CertificateDer<'_>],
@@ -129,7 +130,8 @@ impl PreparedAuthority {
         Ok(authority)
     }
 
-    /// An authority that was activated before, whatever time it is now: outside of its validity it signs nothing.
+    /// An authority that was activated before, whatever time it is now: outside of its validity it signs
+    /// nothing.
     pub fn resume(
         self,
         chain: &[CertificateDer<'_>],
@@ -158,8 +160,9 @@ impl PreparedAuthority {
 }
 
 impl SigningAuthority {
-    /// The same authority, whose certificates say where its CRL and its own certificate are: `<base>/crl/<location>.crl` and
-    /// `<base>/ca/<location>.cer`. Generation 0 is the first location of the key.
+    /// The same authority, whose certificates say where its CRL and its own certificate are:
+    /// `<base>/crl/<location>.crl` and `<base>/ca/<location>.cer`. Generation 0 is the first location of the
+    /// key.
     pub fn with_crl_base_url(self, base: Option<&CrlBaseUrl>, generation: u32) -> Self {
         let location = AuthorityLocation::new(&self.issuer.key_id, generation);
         Self {
@@ -168,8 +171,8 @@ impl SigningAuthority {
         }
     }
 
-    /// Signs an end-entity certificate. It is valid only while every certificate above it is: where it would end later it is clipped
-    /// and says so. A name that the path's name constraints exclude is refused.
+    /// Signs an end-entity certificate. It is valid only while every certificate above it is: where it would
+    /// end later it is clipped and says so. A name that the path's name constraints exclude is refused.
     pub fn sign(&self, draft: CheckedDraft) -> Result<Issued, SignError> {
         if !draft.spiffe_id.is_member_of(&self.trust_domain) {
             return Err(SignError::TrustDomain {
@@ -266,8 +269,8 @@ impl SigningAuthority {
         Ok(())
     }
 
-    /// Checks that clients and servers accept at `now` a certificate with these names, by the rules for each certificate of the path
-    /// and by verifying a probe that does not leave this function.
+    /// Checks that clients and servers accept at `now` a certificate with these names, by the rules for each
+    /// certificate of the path and by verifying a probe that does not leave this function.
     pub fn prove(
         &self,
         dns_names: &[String],

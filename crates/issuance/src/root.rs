@@ -101,9 +101,9 @@ impl RootAuthority {
         self.issuer.key.to_pem(passphrase)
     }
 
-    /// Signs an authority of this trust domain: CA:TRUE, path length 0, `CN=<trust domain> authority <year>-<4 hex>`. Only the key
-    /// comes from the CSR. The lifetime is `life`, at most the profile's limit. It never outlives the root; where it would, it is
-    /// clipped and says so.
+    /// Signs an authority of this trust domain: CA:TRUE, path length 0, `CN=<trust domain> authority
+    /// <year>-<4 hex>`. Only the key comes from the CSR. The lifetime is `life`, at most the profile's limit.
+    /// It never outlives the root; where it would, it is clipped and says so.
     pub fn sign_intermediate(
         &self,
         csr: &AuthorityCsr,

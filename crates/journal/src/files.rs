@@ -11,7 +11,8 @@ use crate::error::{JournalError, io_error};
 /// What a file that is not yet in its place is called in addition.
 const UNFINISHED: &str = "tmp";
 
-/// Makes the folder and those above it, for their owner only, if they are not there. Each new name is durable in its folder.
+/// Makes the folder and those above it, for their owner only, if they are not there. Each new name is durable
+/// in its folder.
 pub(crate) fn make_folder(dir: &Path) -> Result<(), JournalError> {
     if dir.is_dir() {
         return Ok(());

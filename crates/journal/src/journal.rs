@@ -78,8 +78,8 @@ impl Journal {
         Self::open_knowing(dir, options, None)
     }
 
-    /// As `open`, for a caller that knows of a position that was durable: if the journal ends before it, or its torn last
-    /// batch held it, that is no crash but a loss. The journal knows of one itself.
+    /// As `open`, for a caller that knows of a position that was durable: if the journal ends before it, or
+    /// its torn last batch held it, that is no crash but a loss. The journal knows of one itself.
     ///
     /// # Errors
     /// As `open`; `RolledBack`.

@@ -24,8 +24,8 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// Whether the journal that was closed here ends like this. `sealed` is where the segment before its last ends: a roll whose
-    /// last sync failed leaves an empty segment behind, in which nothing was appended.
+    /// Whether the journal that was closed here ends like this. `sealed` is where the segment before its last
+    /// ends: a roll whose last sync failed leaves an empty segment behind, in which nothing was appended.
     pub(crate) fn is_end(&self, end: &Self, sealed: Option<&Self>) -> bool {
         let is_empty = end.length == segment::HEADER_BYTES as u64;
         self == end || (is_empty && sealed == Some(self))

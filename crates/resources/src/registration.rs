@@ -175,7 +175,8 @@ impl Registration {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    /// Whether some caller may be admitted by both registrations, with a token, a JWT or a certificate of its own.
+    /// Whether some caller may be admitted by both registrations, with a token, a JWT or a certificate of its
+    /// own.
     pub fn shares_callers_with(&self, other: &Self) -> bool {
         let meets = |mine: &Caller| other.callers.iter().any(|caller| mine.overlaps(caller));
         self.callers.iter().any(meets)

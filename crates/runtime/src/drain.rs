@@ -78,7 +78,8 @@ impl Drain {
     /// From here on SIGTERM and SIGINT begin the drain, and the next one of them ends the process at once
     /// with the exit code that shells give it (128 and the signal's number). A process that has not ended
     /// [`END_LIMIT`] after its drain began is ended with exit code 1. A thread of its own does both, so that
-    /// nothing that hangs elsewhere keeps the process from ending; nor does a log that is not read, which no call here waits for.
+    /// nothing that hangs elsewhere keeps the process from ending; nor does a log that is not read, which no
+    /// call here waits for.
     ///
     /// # Errors
     /// The kernel refuses.

@@ -67,8 +67,8 @@ impl FromStr for Format {
     }
 }
 
-/// Sends the log of this process to stderr, panics included. `level` is what the flag said; without it `SIGNET_LOG` decides, without
-/// that `info`. A thread writes it: call [`flush`] before the process ends.
+/// Sends the log of this process to stderr, panics included. `level` is what the flag said; without it
+/// `SIGNET_LOG` decides, without that `info`. A thread writes it: call [`flush`] before the process ends.
 pub fn start(format: Format, level: Option<&str>) -> Result<(), LogError> {
     let from_variable = std::env::var(VARIABLE).ok();
     let level = level.or(from_variable.as_deref()).unwrap_or(DEFAULT_LEVEL);

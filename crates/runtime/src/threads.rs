@@ -72,8 +72,8 @@ impl Worker {
     }
 }
 
-/// Runs a task on a thread and a scheduler of its own: for tasks that read and write files, as a system call on a disk that
-/// hangs holds up every other task of its thread.
+/// Runs a task on a thread and a scheduler of its own: for tasks that read and write files, as a system call
+/// on a disk that hangs holds up every other task of its thread.
 ///
 /// # Errors
 /// The system has no room for a thread.

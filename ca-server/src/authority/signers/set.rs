@@ -14,7 +14,8 @@ use super::{Recorded, Signer};
 pub struct SignerSet {
     pub(super) active: Option<Arc<Signer>>,
     pub(super) replaced: Vec<Arc<Signer>>,
-    /// Earlier certificates of the keys of these with another subject: they sign CRLs for the leaves under them.
+    /// Earlier certificates of the keys of these with another subject: they sign CRLs for the leaves under
+    /// them.
     pub(super) earlier: Vec<Arc<Signer>>,
     /// Of every recorded authority, whether or not it can sign; those of one key newest first.
     chains: Vec<Chain>,
@@ -48,13 +49,15 @@ impl SignerSet {
         self.chains.iter().any(|chain| chain.location.key_id() == key_id)
     }
 
-    /// The certificates above the leaves that this authority signed under the certificate of this generation, without the root.
+    /// The certificates above the leaves that this authority signed under the certificate of this generation,
+    /// without the root.
     pub fn chain_of(&self, key_id: &[u8], generation: u32) -> Option<&[CertificateDer<'static>]> {
         self.chain(key_id, generation)
             .map(|chain| chain.certificates.as_slice())
     }
 
-    /// Where the CRL is that applies to the leaves that this authority signed under the certificate of this generation.
+    /// Where the CRL is that applies to the leaves that this authority signed under the certificate of this
+    /// generation.
     pub fn location_of(&self, key_id: &[u8], generation: u32) -> Option<&AuthorityLocation> {
         self.chain(key_id, generation).map(|chain| &chain.location)
     }

@@ -76,8 +76,8 @@ impl Admin {
         }
     }
 
-    /// Has a change decided and recorded. A change that is recorded after its caller was refused, since the journal did not
-    /// answer in time, has its audit line then.
+    /// Has a change decided and recorded. A change that is recorded after its caller was refused, since the
+    /// journal did not answer in time, has its audit line then.
     pub(super) async fn submit(&self, command: Command) -> Result<Outcome, Refusal> {
         let change = command.change();
         let mut answer = self.store.submit(command);

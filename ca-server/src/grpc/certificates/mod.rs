@@ -78,8 +78,8 @@ impl CertificatesService {
         let which = which.ok_or_else(|| invalid("which", "absent, expected serial, spiffe_id or lineage"))?;
         let which = revocation_of(which)?;
         let mut serials: Vec<Serial> = Vec::new();
-        // Very many certificates take several entries. What is revoked by one is not selected for the next, and no
-        // certificate is renewed from it.
+        // Very many certificates take several entries. What is revoked by one is not selected for the next,
+        // and no certificate is renewed from it.
         loop {
             let (revoked, is_complete) = self.revoke_some(by, which.clone(), reason).await?;
             // What was recorded meanwhile may have brought another key into a compromised lineage.

@@ -1,4 +1,5 @@
-//! Which certificates a key has. One caller may have very many, so that their number must not matter to a look-up.
+//! Which certificates a key has. One caller may have very many, so that their number must not matter to a
+//! look-up.
 
 use std::collections::{BTreeSet, HashMap};
 

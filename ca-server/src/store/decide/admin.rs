@@ -89,8 +89,8 @@ pub(super) fn revoke_token(view: &View<'_>, id: &str, by: String, now: i64) -> R
     Ok(change.into_decision(Outcome::Done))
 }
 
-/// From here on certificates that are recorded already may begin later than now. A token that was created later than now
-/// was created by a clock that was ahead: it gets the same time to live from now on.
+/// From here on certificates that are recorded already may begin later than now. A token that was created
+/// later than now was created by a clock that was ahead: it gets the same time to live from now on.
 pub(super) fn accept_time(view: &View<'_>, at: i64, dispute: &str, by: String) -> Decision {
     let mut change = Change::new(at, by, format!("accept the wall clock: {dispute}"));
     change.put(RowKind::Correction(CorrectionRow {
@@ -164,8 +164,8 @@ pub(super) fn put_authority(
     Ok(change.into_decision(Outcome::Done))
 }
 
-/// That of the newest earlier certificate under which the same CRL applies, else its own: a CRL applies to certificates whose
-/// issuer has its name (RFC 5280 section 6.3.3) and key.
+/// That of the newest earlier certificate under which the same CRL applies, else its own: a CRL applies to
+/// certificates whose issuer has its name (RFC 5280 section 6.3.3) and key.
 fn location(row: &AuthorityRow) -> u32 {
     let issuer = |chain: &[Vec<u8>]| {
         let own = chain.first()?;
@@ -179,7 +179,8 @@ fn location(row: &AuthorityRow) -> u32 {
         .map_or(row.generation, |same| same.location)
 }
 
-/// An authority's key has no valid leaf. A leaf recorded since activation began is seen here; later ones are refused.
+/// An authority's key has no valid leaf. A leaf recorded since activation began is seen here; later ones are
+/// refused.
 fn has_no_leaf(view: &View<'_>, row: &AuthorityRow) -> Result<(), Refusal> {
     let Some(own) = row.chain.first().and_then(|own| Leaf::parse(own).ok()) else {
         return Ok(());
@@ -195,8 +196,8 @@ fn has_no_leaf(view: &View<'_>, row: &AuthorityRow) -> Result<(), Refusal> {
     }
 }
 
-/// A key that was revoked for compromise signs for no one, neither as the authority's nor above it. The journal may have
-/// forgotten the leaf of that key; it does not forget the key.
+/// A key that was revoked for compromise signs for no one, neither as the authority's nor above it. The
+/// journal may have forgotten the leaf of that key; it does not forget the key.
 fn is_not_barred(view: &View<'_>, row: &AuthorityRow) -> Result<(), Refusal> {
     match authority_keys(row).find(|key| view.is_compromised(key.as_bytes())) {
         None => Ok(()),

@@ -74,7 +74,8 @@ pub(in crate::store) fn judge(view: &View<'_>, facts: &IssueFacts) -> Result<Ver
     Ok(Verdict::New { fork })
 }
 
-/// The caller's certificate was verified when its call began; here it is asked again what may have changed since.
+/// The caller's certificate was verified when its call began; here it is asked again what may have changed
+/// since.
 fn parent_is_valid(view: &View<'_>, parent: &Parent) -> Result<(), Refusal> {
     let serial = parent.serial;
     let revoked = |why: &str| {
@@ -155,7 +156,8 @@ fn redeemed_by(view: &View<'_>, facts: &IssueFacts, id: &str) -> Result<Option<u
     }
 }
 
-/// The position of the certificate that the token was redeemed for, if by this key and request; `None` if it was not redeemed.
+/// The position of the certificate that the token was redeemed for, if by this key and request; `None` if it
+/// was not redeemed.
 pub(crate) fn redeemed_alike(
     row: &TokenRow,
     key_digest: &[u8; 32],
@@ -202,8 +204,9 @@ enum Succession {
     Fork,
 }
 
-/// The first child decides, whether or not it is still valid: its holder may have renewed it since. A fork matters as long
-/// as the parent or a descendant of the first child is valid; the parent is, or it could not be renewed.
+/// The first child decides, whether or not it is still valid: its holder may have renewed it since. A fork
+/// matters as long as the parent or a descendant of the first child is valid; the parent is, or it could not
+/// be renewed.
 fn succession(view: &View<'_>, facts: &IssueFacts, parent: &Parent) -> Result<Succession, Refusal> {
     let Some(first_key) = view.first_child_key(parent)? else {
         return Ok(Succession::Renewal);

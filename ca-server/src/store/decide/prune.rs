@@ -1,5 +1,5 @@
-//! Which rows have no use any more: what they are about has expired. It cannot be undone, so the writer asks only while the
-//! time has long been undisputed.
+//! Which rows have no use any more: what they are about has expired. It cannot be undone, so the writer asks
+//! only while the time has long been undisputed.
 
 use std::collections::HashSet;
 
@@ -14,8 +14,8 @@ use crate::store::view::View;
 const KEEP_TOKENS: i64 = 7 * 24 * 3600;
 /// A revoked certificate stays until a CRL that was issued after its end has shown it (RFC 5280 section 3.3); in seconds.
 const KEEP_REVOCATIONS: i64 = 24 * 3600;
-/// All else stays this long after its end, for clocks that are set back without that being disputed, and for what is under
-/// way when an authority is replaced; in seconds.
+/// All else stays this long after its end, for clocks that are set back without that being disputed, and for
+/// what is under way when an authority is replaced; in seconds.
 const KEEP_ENDED: i64 = 3600;
 
 /// Goes through the state, and judges each row as the batch has left it. Rows that the batch added wait for the next time.

@@ -1,5 +1,5 @@
-//! Revocations. What one means is decided here, so that a certificate that is renewed meanwhile is either among those
-//! revoked or not renewed: its parent is revoked by then.
+//! Revocations. What one means is decided here, so that a certificate that is renewed meanwhile is either
+//! among those revoked or not renewed: its parent is revoked by then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,9 @@ use crate::store::writer::KEEP_BINDINGS;
 /// The reason that bars a key permanently (RFC 5280 section 5.3.1).
 const KEY_COMPROMISE: &str = "keyCompromise";
 
-/// One entry revokes no more than [`MAX_PER_ENTRY`] certificates, the newest first, so that no number of certificates makes
-/// a revocation too large to be recorded. A key that is compromised is barred before its certificates are revoked.
+/// One entry revokes no more than [`MAX_PER_ENTRY`] certificates, the newest first, so that no number of
+/// certificates makes a revocation too large to be recorded. A key that is compromised is barred before its
+/// certificates are revoked.
 pub(super) fn revoke(
     view: &View<'_>,
     which: &Revocation,
@@ -80,8 +81,8 @@ pub(super) fn revoke(
     Ok(change.into_decision(outcome))
 }
 
-/// Every certificate of these keys: those that were read ahead, and what is valid and was not. Expired ones are among them:
-/// whatever a clock says later, none of them is valid.
+/// Every certificate of these keys: those that were read ahead, and what is valid and was not. Expired ones
+/// are among them: whatever a clock says later, none of them is valid.
 fn take_all_of_keys(
     view: &View<'_>,
     keys: &BTreeSet<Vec<u8>>,

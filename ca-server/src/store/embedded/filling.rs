@@ -1,6 +1,6 @@
-//! Reads, after a start, where the certificates are recorded that may still be valid. There may be millions, and no caller
-//! waits: until it is done, what is not found in memory is looked up in the journal. It is done again where what was left
-//! out matters after all, as the clock was set back.
+//! Reads, after a start, where the certificates are recorded that may still be valid. There may be millions,
+//! and no caller waits: until it is done, what is not found in memory is looked up in the journal. It is done
+//! again where what was left out matters after all, as the clock was set back.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError};
 use std::sync::{Arc, RwLock};
@@ -28,7 +28,8 @@ const THREAD: &str = "bindings";
 /// How long its end is waited for: it may be reading from a disk that hangs.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
-/// A thread that fills the bindings; dropping it stops the thread, and waits until it has ended or does not answer.
+/// A thread that fills the bindings; dropping it stops the thread, and waits until it has ended or does not
+/// answer.
 pub(super) struct Filling {
     stop: Option<SyncSender<()>>,
     thread: Worker,

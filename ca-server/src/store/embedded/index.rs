@@ -37,8 +37,8 @@ pub(super) struct Found {
     durable: Option<Durable>,
 }
 
-/// The thread that keeps the table. It ends when this is dropped, and is waited for, so that the folder is free afterwards;
-/// but not for long, in case its disk does not answer.
+/// The thread that keeps the table. It ends when this is dropped, and is waited for, so that the folder is
+/// free afterwards; but not for long, in case its disk does not answer.
 pub(super) struct Index {
     messages: Option<SyncSender<Message>>,
     worker: Worker,
@@ -158,7 +158,8 @@ impl Index {
         }
     }
 
-    /// Puts the index away as that of this head. An index that does not answer is left as it is, without its mark.
+    /// Puts the index away as that of this head. An index that does not answer is left as it is, without its
+    /// mark.
     pub(super) fn close(mut self, head: Head) -> Result<(), StoreError> {
         let until = Instant::now() + CLOSE_LIMIT;
         let (sender, answer) = mpsc::sync_channel(1);
@@ -251,7 +252,8 @@ impl Keeper {
         Table::clear(&dir)?;
         let table = Table::open(&dir)?;
         let mut after = Some(RowKey::new());
-        // In parts, so that the writer does not wait for the state. A row that changes meanwhile is noted after this.
+        // In parts, so that the writer does not wait for the state. A row that changes meanwhile is noted
+        // after this.
         while let Some(key) = after {
             let (position, part) = {
                 let state = self.state.read().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 use crate::store::entry::{KIND_ENTRY, KIND_SNAPSHOT_END};
 use crate::store::error::StoreError;
 
-/// Records that are looked through, newest first, for one with a time. Entries, snapshots and their parts have one each.
+/// Records that are looked through, newest first, for one with a time. Entries, snapshots and their parts
+/// have one each.
 const LOOKED_THROUGH: u64 = 64;
 
 /// The field that entries, snapshots and their parts have in common; all others are skipped.

@@ -1,8 +1,9 @@
-//! Random histories against a model that forgets nothing: whatever happened, in whatever order, with restarts, lost indexes
-//! and clocks that were wrong for a while, the store answers every question that a caller may ask as the model does.
+//! Random histories against a model that forgets nothing: whatever happened, in whatever order, with
+//! restarts, lost indexes and clocks that were wrong for a while, the store answers every question that a
+//! caller may ask as the model does.
 //!
-//! `HISTORIES=N cargo test --release -p ca-server --lib -- histories` runs N histories of 500 steps instead of 200.
-//! `HISTORY=SEED` repeats one.
+//! `HISTORIES=N cargo test --release -p ca-server --lib -- histories` runs N histories of 500 steps instead
+//! of 200. `HISTORY=SEED` repeats one.
 
 mod model;
 mod questions;

@@ -1,5 +1,5 @@
-//! A thousand clients for a day: some clocks are wrong from the start, some jump, some machines sleep or reboot. The CA
-//! issues as many certificates as to clients whose clocks are right.
+//! A thousand clients for a day: some clocks are wrong from the start, some jump, some machines sleep or
+//! reboot. The CA issues as many certificates as to clients whose clocks are right.
 
 use time::macros::datetime;
 

@@ -1,5 +1,5 @@
-//! What time it is when the clocks of a machine disagree: a state machine over readings that the caller takes. It has
-//! no clock of its own, so that every transition can be tested.
+//! What time it is when the clocks of a machine disagree: a state machine over readings that the caller
+//! takes. It has no clock of its own, so that every transition can be tested.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ pub struct Limits {
     pub divergence: Duration,
     /// The wall clock may lie this far before the last entry: 60 seconds.
     pub behind_entry: Duration,
-    /// A new reading of a wall clock that the kernel calls synchronised is accepted after it has been steady for
-    /// this long: 60 seconds.
+    /// A new reading of a wall clock that the kernel calls synchronised is accepted after it has been steady
+    /// for this long: 60 seconds.
     pub steady: Duration,
     /// Nothing is deleted before the time has been undisputed for this long: 1 hour.
     pub deletion: Duration,
@@ -43,10 +43,10 @@ impl Default for Limits {
     }
 }
 
-/// The anchor follows the wall clock by at most one part in this many of the time passed: 86 seconds a day. Slewing
-/// and drift move wall and boot-time clock alike, so only steps have to be absorbed: leap seconds, the first
-/// correction after boot, a guest that was paused. A clock that is stepped again and again, each time by less than
-/// `divergence`, is disputed as soon as the sum exceeds it.
+/// The anchor follows the wall clock by at most one part in this many of the time passed: 86 seconds a day.
+/// Slewing and drift move wall and boot-time clock alike, so only steps have to be absorbed: leap seconds,
+/// the first correction after boot, a guest that was paused. A clock that is stepped again and again, each
+/// time by less than `divergence`, is disputed as soon as the sum exceeds it.
 const ANCHOR_FOLLOWS: u32 = 1000;
 
 /// A step of the wall clock by more than this makes it a new reading, to be steady anew.
@@ -54,14 +54,15 @@ const STEADY_TOLERANCE: time::Duration = time::Duration::seconds(2);
 
 /// Decides whether the wall clock is believed.
 ///
-/// Two marks relate the clocks. The *anchor* decides: a wall clock that is further than `divergence` from its line is
-/// disputed. It follows the wall clock slowly (see `ANCHOR_FOLLOWS`). The last *agreement* tells the time during a
-/// dispute: its line continues where the last undisputed reading was.
+/// Two marks relate the clocks. The *anchor* decides: a wall clock that is further than `divergence` from its
+/// line is disputed. It follows the wall clock slowly (see `ANCHOR_FOLLOWS`). The last *agreement* tells the
+/// time during a dispute: its line continues where the last undisputed reading was.
 ///
-/// At the start there is nothing but the wall clock and the last entry. If the wall clock lies before the entry, both
-/// marks are set to the entry's time: now is not before it, so this is the earliest time that is possible. A certificate
-/// is then taken for valid rather than expired, and nothing is signed or deleted by it. A wall clock that is ahead at
-/// the start cannot be recognised; nothing is deleted for an hour, and it is disputed as soon as it is corrected.
+/// At the start there is nothing but the wall clock and the last entry. If the wall clock lies before the
+/// entry, both marks are set to the entry's time: now is not before it, so this is the earliest time that is
+/// possible. A certificate is then taken for valid rather than expired, and nothing is signed or deleted by
+/// it. A wall clock that is ahead at the start cannot be recognised; nothing is deleted for an hour, and it
+/// is disputed as soon as it is corrected.
 ///
 /// Another start in the same boot goes on with the marks of the process before it: a restart ends no dispute.
 #[derive(Clone, Debug)]
@@ -105,8 +106,8 @@ struct Disputed {
 /// What a reading says.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// The best known time: the wall clock's, or while it is disputed that of the last agreement plus the boot-time
-    /// clock's count.
+    /// The best known time: the wall clock's, or while it is disputed that of the last agreement plus the
+    /// boot-time clock's count.
     pub now: OffsetDateTime,
     /// Why the wall clock is not believed.
     pub dispute: Option<Dispute>,

@@ -1,5 +1,6 @@
-//! Name constraints of the certificates above a leaf (RFC 5280 section 4.2.1.10), read as the strictest of the common verifiers
-//! does: rustls-webpki fails closed on URI and directory names, Go on every form other than DNS, IP, email and URI.
+//! Name constraints of the certificates above a leaf (RFC 5280 section 4.2.1.10), read as the strictest of
+//! the common verifiers does: rustls-webpki fails closed on URI and directory names, Go on every form other
+//! than DNS, IP, email and URI.
 
 use std::net::IpAddr;
 
@@ -29,7 +30,8 @@ enum Subtree {
 }
 
 impl Constraints {
-    /// Reads the extension. The error says which part no leaf of ours could satisfy with every common verifier.
+    /// Reads the extension. The error says which part no leaf of ours could satisfy with every common
+    /// verifier.
     pub(super) fn read(place: CertificatePlace, extension: &NameConstraints<'_>) -> Result<Self, String> {
         let read = |subtrees: &Option<Vec<GeneralSubtree<'_>>>| -> Result<Vec<Subtree>, String> {
             subtrees
@@ -101,7 +103,8 @@ impl Subtree {
         }
     }
 
-    /// A leading dot stands for at least one label more; verifiers that ignore it are considered where `strict` is false.
+    /// A leading dot stands for at least one label more; verifiers that ignore it are considered where
+    /// `strict` is false.
     fn has_dns(&self, name: &str, strict: bool) -> bool {
         let Self::Dns(base) = self else {
             return false;

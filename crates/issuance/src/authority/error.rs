@@ -32,7 +32,8 @@ pub enum AuthorityError {
         /// The authority's.
         expected: TrustDomain,
     },
-    /// One certificate between the leaves and the root, the root included, makes clients or servers reject every leaf.
+    /// One certificate between the leaves and the root, the root included, makes clients or servers reject
+    /// every leaf.
     #[error("wrong chain: {place}: {field} {why}")]
     Path {
         /// Which certificate.

@@ -1,7 +1,8 @@
-//! The name under which an authority publishes its CRL and its certificate, as in `/crl/<name>.crl` and `/ca/<name>.cer`.
+//! The name under which an authority publishes its CRL and its certificate, as in `/crl/<name>.crl` and
+//! `/ca/<name>.cer`.
 //!
-//! A CRL applies only to certificates whose issuer has its name (RFC 5280 sections 5.1.2.3 and 6.3.3). So a certificate of a
-//! known key with another subject has locations of its own.
+//! A CRL applies only to certificates whose issuer has its name (RFC 5280 sections 5.1.2.3 and 6.3.3). So a
+//! certificate of a known key with another subject has locations of its own.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +12,8 @@ use identity::hex;
 /// Longest key identifier, in bytes: SHA-512 is the longest hash that one is made of.
 const MAX_KEY_ID: usize = 64;
 
-/// `<key id>`, or `<key id>-<generation>` for a certificate of the key whose subject differs from that of an earlier one.
+/// `<key id>`, or `<key id>-<generation>` for a certificate of the key whose subject differs from that of an
+/// earlier one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AuthorityLocation {
     key_id: Vec<u8>,

@@ -1,5 +1,6 @@
-//! The certificates from an authority up to its root (RFC 5280 section 6.1): their order, the validity that they have in common, and
-//! the rules by which TLS clients would reject what the authority signs. Each problem is reported with its certificate and field.
+//! The certificates from an authority up to its root (RFC 5280 section 6.1): their order, the validity that
+//! they have in common, and the rules by which TLS clients would reject what the authority signs. Each
+//! problem is reported with its certificate and field.
 
 use std::fmt;
 
@@ -69,7 +70,8 @@ impl fmt::Display for CertificatePlace {
 }
 
 impl AuthorityPath {
-    /// Follows the issuers from the first certificate of `chain` up to `root`. A root among `chain` is left out.
+    /// Follows the issuers from the first certificate of `chain` up to `root`. A root among `chain` is left
+    /// out.
     pub fn read(chain: &[CertificateDer<'_>], root: &CertificateDer<'_>) -> Result<Self, AuthorityError> {
         let mut rest: Vec<(PathCertificate, &CertificateDer<'_>)> = Vec::new();
         for (index, der) in chain.iter().enumerate() {
@@ -129,7 +131,8 @@ impl AuthorityPath {
         self.validity
     }
 
-    /// The certificate above the authority that expires before the authority itself does, and when; the earliest of them.
+    /// The certificate above the authority that expires before the authority itself does, and when; the
+    /// earliest of them.
     pub fn earlier_end(&self) -> Option<(&CertificatePlace, OffsetDateTime)> {
         let own = self.own().validity().not_after();
         self.certificates
@@ -171,7 +174,8 @@ impl AuthorityPath {
         }
     }
 
-    /// Checks every rule by which a TLS client or server could reject what this authority signs, except for signatures.
+    /// Checks every rule by which a TLS client or server could reject what this authority signs, except for
+    /// signatures.
     pub(super) fn check(
         &self,
         trust_domain: &TrustDomain,

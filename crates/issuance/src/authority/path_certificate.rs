@@ -1,5 +1,6 @@
-//! The facts of one certificate between a leaf and the root, the root included, and the rules that TLS clients apply to it
-//! (RFC 5280 sections 4.2 and 6.1.4). Where verifiers differ the strictest of rustls-webpki, OpenSSL and Go applies.
+//! The facts of one certificate between a leaf and the root, the root included, and the rules that TLS
+//! clients apply to it (RFC 5280 sections 4.2 and 6.1.4). Where verifiers differ the strictest of
+//! rustls-webpki, OpenSSL and Go applies.
 
 use identity::Validity;
 use time::OffsetDateTime;
@@ -13,7 +14,8 @@ use super::AuthorityError;
 use super::constraints::Constraints;
 use super::path::CertificatePlace;
 
-/// Critical extensions that every common verifier processes: key usage, SAN, basic constraints, name constraints, extended usage.
+/// Critical extensions that every common verifier processes: key usage, SAN, basic constraints, name
+/// constraints, extended usage.
 const PROCESSED: [&str; 5] = ["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.37"];
 /// Signatures that every common verifier accepts: ECDSA, RSA and RSA-PSS with SHA-256 or longer, Ed25519.
 const SIGNATURES: [&str; 7] = [
@@ -206,7 +208,8 @@ impl PathCertificate {
         }
     }
 
-    /// Checks that leaves for clients and servers may be signed under it, with `below` authorities between it and them.
+    /// Checks that leaves for clients and servers may be signed under it, with `below` authorities between it
+    /// and them.
     pub(super) fn may_sign(&self, below: usize) -> Result<(), AuthorityError> {
         let wrong = |field, why: &str| Err(self.wrong(field, why.to_owned()));
         if !self.is_v3 {

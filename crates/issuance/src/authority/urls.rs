@@ -27,8 +27,9 @@ pub struct CrlBaseUrlError {
 }
 
 impl CrlBaseUrl {
-    /// Checks a base URL (RFC 3986); one slash at its end is dropped. `https` is refused: a verifier that fetches a CRL would need
-    /// another CRL to verify the certificate it is fetched under (RFC 5280 section 8).
+    /// Checks a base URL (RFC 3986); one slash at its end is dropped. `https` is refused: a verifier that
+    /// fetches a CRL would need another CRL to verify the certificate it is fetched under (RFC 5280 section
+    /// 8).
     pub fn new(url: &str) -> Result<Self, CrlBaseUrlError> {
         let base = url.strip_suffix('/').unwrap_or(url);
         match problem(base) {
@@ -112,7 +113,8 @@ fn is_port(text: &str) -> bool {
     digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok_and(|port| port != 0)
 }
 
-/// Nothing, or segments of unreserved characters and percent-encoded octets, each after a slash, none of them relative.
+/// Nothing, or segments of unreserved characters and percent-encoded octets, each after a slash, none of them
+/// relative.
 fn is_path(path: &str) -> bool {
     let Some(segments) = path.strip_prefix('/') else {
         return path.is_empty();

@@ -34,7 +34,8 @@ fn crashed(number: u64) -> Crashed {
 }
 
 impl Crashed {
-    /// A copy whose segment was changed, and that segment, as a power cut leaves it: the note of what was acknowledged is behind.
+    /// A copy whose segment was changed, and that segment, as a power cut leaves it: the note of what was
+    /// acknowledged is behind.
     fn changed(&self, how: impl FnOnce(&mut Vec<u8>)) -> (TempDir, PathBuf) {
         let (copy, segment) = self.damaged(how);
         fs::remove_file(copy.path().join("acknowledged")).unwrap();

@@ -152,7 +152,8 @@ fn an_index_made_again_from_a_segment_that_lost_its_end_answers_with_damage() {
 #[test]
 fn a_stale_index_is_rebuilt_and_not_blamed_on_the_journal() {
     let dir = sealed();
-    // An index with the right length and checksums that ends with another batch, as a copy of another time leaves it.
+    // An index with the right length and checksums that ends with another batch, as a copy of another time
+    // leaves it.
     for (number, segment) in segments(dir.path()).iter().enumerate().take(2) {
         let index = segment.with_extension("idx");
         let sound = fs::read(&index).unwrap();

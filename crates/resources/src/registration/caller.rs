@@ -102,7 +102,8 @@ impl Caller {
         }
     }
 
-    /// Whether some caller may be admitted by both lines. Two patterns with stars are taken to have a text in common.
+    /// Whether some caller may be admitted by both lines. Two patterns with stars are taken to have a text in
+    /// common.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         let meet = |a: &Pattern, b: &Pattern| {
             a.matches(b.as_str()) || b.matches(a.as_str()) || !(a.is_exact() || b.is_exact())

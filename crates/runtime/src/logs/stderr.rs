@@ -1,5 +1,6 @@
-//! The lines of the log on their way to stderr. A thread of its own writes them, so that a terminal or collector that
-//! does not read stderr holds up nobody else: lines beyond [`BUFFER_BYTES`] are dropped and counted.
+//! The lines of the log on their way to stderr. A thread of its own writes them, so that a terminal or
+//! collector that does not read stderr holds up nobody else: lines beyond [`BUFFER_BYTES`] are dropped and
+//! counted.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
@@ -46,7 +47,8 @@ struct State {
 }
 
 impl Lines {
-    /// Begins to write to stderr, panics included. The second call in a process returns the lines of the first.
+    /// Begins to write to stderr, panics included. The second call in a process returns the lines of the
+    /// first.
     ///
     /// # Errors
     /// The system has no room for a thread.
@@ -62,7 +64,8 @@ impl Lines {
         Ok(OF_PROCESS.get_or_init(|| lines).clone())
     }
 
-    /// The default hook writes to stderr itself, and would wait for a reader before anything else learns of the panic.
+    /// The default hook writes to stderr itself, and would wait for a reader before anything else learns of
+    /// the panic.
     pub(super) fn log_panics(&self) {
         let lines = self.clone();
         std::panic::set_hook(Box::new(move |panic| {

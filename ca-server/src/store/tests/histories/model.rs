@@ -1,5 +1,5 @@
-//! What a store must answer, in the plainest way: lists that are looked through from one end to the other, in which nothing
-//! is ever indexed, pruned or forgotten.
+//! What a store must answer, in the plainest way: lists that are looked through from one end to the other, in
+//! which nothing is ever indexed, pruned or forgotten.
 
 use std::collections::{HashMap, HashSet};
 
@@ -249,8 +249,8 @@ impl Model {
         self.registrations.remove(name).is_some()
     }
 
-    /// The certificate and all that were renewed from it; where keys are compromised also all that have one of their keys, and
-    /// so on.
+    /// The certificate and all that were renewed from it; where keys are compromised also all that have one
+    /// of their keys, and so on.
     pub(super) fn lineage(&self, first: Serial, is_compromise: bool) -> Vec<Serial> {
         let mut lineage = vec![first];
         let mut before = 0;

@@ -19,7 +19,8 @@ const AUTHORITIES: [&[u8]; 2] = [b"one", b"two"];
 const UNDISPUTED: u64 = 300;
 
 impl History {
-    /// Requests that queue up while the writer waits for a reader: the first is a batch of its own, the others are one.
+    /// Requests that queue up while the writer waits for a reader: the first is a batch of its own, the
+    /// others are one.
     pub(super) fn issue_some(&mut self) {
         let mut requests: Vec<Request> = Vec::new();
         for _ in 0..=self.random.below(4) {
@@ -69,7 +70,8 @@ impl History {
         }
     }
 
-    /// A request as a caller might make it: often a renewal, sometimes a repeat, sometimes of another's key or parent.
+    /// A request as a caller might make it: often a renewal, sometimes a repeat, sometimes of another's key
+    /// or parent.
     pub(super) fn request(&mut self) -> Request {
         let parent = if self.random.one_in(2) {
             self.parent()
@@ -344,7 +346,8 @@ impl History {
         assert_eq!(revoked.is_ok(), is_any, "{which:?}: {revoked:?}");
         self.log(&format!("{which:?}: {revoked:?}"));
         if revoked.is_ok() {
-            // What expired longer ago needs no revocation, unless it is named itself, or its key is compromised.
+            // What expired longer ago needs no revocation, unless it is named itself, or its key is
+            // compromised.
             let since = if is_named || is_compromise {
                 i64::MIN
             } else {

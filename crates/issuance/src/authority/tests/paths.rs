@@ -1,4 +1,5 @@
-//! Authorities under a company's hierarchy: root, policy authority, ours. Activation accepts it only if clients would.
+//! Authorities under a company's hierarchy: root, policy authority, ours. Activation accepts it only if
+//! clients would.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
