@@ -79,7 +79,8 @@ fn extensions_belong_to_version_3_and_to_their_own_tag() {
     let version_2 = parse(|_| {}, &[(&[0xa0, 3, 2, 1, 2], &[0xa0, 3, 2, 1, 1])]);
     assert!(version_2.is_err(), "{version_2:?}");
     // The wrapper of the extensions as a primitive element: Go passes over it, x509-parser reads it.
-    let wrapper = parse(|_| {}, &[(&[0xa3], &[0x83])]);
+    let extensions = [0xa3, 0x1a, 0x30, 0x18];
+    let wrapper = parse(|_| {}, &[(&extensions, &[0x83, 0x1a, 0x30, 0x18])]);
     assert!(wrapper.is_err(), "{wrapper:?}");
 }
 
