@@ -60,7 +60,10 @@ impl Backoff {
     pub fn pause(&mut self, asked: Option<Duration>, left: Option<Duration>, jitter: f64) -> Duration {
         let jitter = jitter.clamp(0.0, 1.0);
         let own = self.next.mul_f64(0.5 + 0.5 * jitter);
-        self.next = (self.next * 2).min(self.longest);
+        // Short pauses are for attempts before the certificate expires.
+        let has_expired = left == Some(Duration::ZERO);
+        let longest = if has_expired { LONGEST_PAUSE } else { self.longest };
+        self.next = (self.next * 2).min(longest);
         let asked = asked.unwrap_or_default().min(MOST_PATIENCE);
         let asked = asked.mul_f64(1.0 + 0.1 * jitter);
         match left {
@@ -88,6 +91,18 @@ pub fn jitter() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_expiry_pauses_grow_to_a_minute_however_short_the_life_was() {
+        let mut backoff = Backoff::for_life(Duration::from_secs(1));
+        let left = Some(Duration::from_millis(500));
+        let before = (0..10).map(|_| backoff.pause(None, left, 1.0)).last().unwrap();
+        assert_eq!(before, FIRST_PAUSE);
+        let after = (0..10)
+            .map(|_| backoff.pause(None, Some(Duration::ZERO), 1.0))
+            .last();
+        assert_eq!(after, Some(LONGEST_PAUSE));
+    }
 
     #[test]
     fn pauses_double_up_to_a_limit_that_fits_the_life() {

@@ -17,6 +17,10 @@ const RENEWAL_SHARE: f64 = 0.5;
 /// The bounds of what the CA may ask for instead.
 const EARLIEST_SHARE: f64 = 0.1;
 const LATEST_SHARE: f64 = 0.8;
+/// When a certificate is renewed whose lifetime was clipped to its authority's, as a share of what is left.
+const CLIPPED_SHARE: f64 = 0.9;
+/// And how long after receipt at least.
+const CLIPPED_FLOOR: Duration = Duration::from_secs(10);
 /// How much earlier a holder may renew, so that certificates issued together do not come back together.
 const JITTER: f64 = 0.1;
 /// Between two successful renewals lies at least this part of the life.
@@ -83,11 +87,18 @@ impl Receipt {
         let renew_in = life
             .mul_f64(share.clamp(EARLIEST_SHARE, LATEST_SHARE))
             .saturating_sub(age);
+        let renew_in = if terms.clipped {
+            // The authority ends with the certificate, so the next one would expire at the same time; there is another
+            // authority later, or none.
+            left.mul_f64(CLIPPED_SHARE).max(CLIPPED_FLOOR).min(left)
+        } else {
+            renew_in.max(left / FLOOR)
+        };
         Self {
             at,
             ca_time: terms.validity.not_after() - time_of(left),
             life: left,
-            renew_in: renew_in.max(left / FLOOR),
+            renew_in,
         }
     }
 
@@ -135,6 +146,10 @@ impl Receipt {
 
     /// From receipt to renewal, up to a tenth earlier as `jitter` goes from 0.0 to 1.0.
     pub fn renew_in(&self, jitter: f64) -> Duration {
+        if self.renew_in == self.life {
+            // It is not to be renewed before it expires.
+            return self.life;
+        }
         let earlier = self.renew_in.mul_f64(1.0 - JITTER * jitter.clamp(0.0, 1.0));
         earlier.max(self.floor())
     }

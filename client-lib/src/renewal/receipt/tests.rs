@@ -77,8 +77,28 @@ fn of_a_certificate_clipped_to_its_authority_no_more_is_expected_than_it_has() {
             requested,
         };
         let receipt = received(&terms, time::Duration::ZERO);
-        assert_eq!((receipt.life(), receipt.renew_in(0.0)), (ten, ten / 2));
+        assert_eq!((receipt.life(), receipt.renew_in(0.0)), (ten, ten));
     }
+}
+
+#[test]
+fn near_the_end_of_the_authority_few_certificates_are_renewed_for_nothing() {
+    // An hour was requested, and the authority ends in 59 minutes.
+    let end = ISSUED + 59 * MINUTE;
+    let (mut now, mut renewals) = (ISSUED, 0);
+    while now < end {
+        let terms = Terms {
+            validity: Validity::new(now - MINUTE, end).unwrap(),
+            renew_after: None,
+            clipped: true,
+            requested: Some(HOUR),
+        };
+        let receipt = Receipt::new(&terms, reading(now, 24 * HOUR), Duration::ZERO);
+        now += receipt.renew_in(1.0).max(Duration::from_millis(1));
+        renewals += 1;
+        assert!(receipt.renew_in(1.0) >= Duration::from_secs(9).min(receipt.life().mul_f64(0.8)));
+    }
+    assert!(renewals <= 6, "{renewals}");
 }
 
 #[test]
